@@ -1,1 +1,27 @@
-//! .
+//! The broker contract, and the stores that keep it.
+//!
+//! ```text
+//!   producers ── enqueue ──►┌────────┐◄── exchange, wait, heartbeat ── workers
+//!   people ── reads, controls ►│ Broker │── subscribe ──► whoever watches
+//!   everyone ── maintain ──►└────────┘
+//! ```
+//!
+//! [`Broker`] is the contract. Two stores keep it: [`redis`] (Redis and Valkey, 7 or later) and [`embedded`] (SQLite).
+//! The same suite, [`conformance`], proves both, a random walk against an in-memory model included. This crate knows
+//! what a task is (from `tidemill-core`) and nothing of handlers, HTTP or Kubernetes.
+
+pub mod contract;
+pub mod embedded;
+pub mod error;
+pub mod redis;
+pub mod subscription;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use contract::{
+    Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, Maintained, Page, Requeued,
+    Settled,
+};
+pub use error::{BrokerError, Result};
+pub use subscription::{Delivery, Publisher, Subscription};

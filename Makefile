@@ -1,0 +1,91 @@
+# The index of everything one can do here; `make` alone prints it.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+FORMS := rest ws html html_ws
+MUSL := $(shell uname -m)-unknown-linux-musl
+container := scripts/container
+
+.PHONY: help setup
+help: ## print this
+	@awk -F ':.*## ' '/^##@ /{printf "\n%s\n", substr($$0, 5)} /^[^\t#].*:.*## /{split($$1, names, " "); for (i = 1; i in names; i++) printf "  %-28s %s\n", names[i], $$2}' $(MAKEFILE_LIST)
+
+##@ Test
+
+.PHONY: test test-rust test-browser fmt lint deny deny-advisories
+test: ## everything that must hold: formatting, lints, licences, all tests, the browser, the image
+	@scripts/test
+test-rust: ## the Rust tests alone, with a Redis and a Valkey of their own
+	@scripts/test rust
+test-browser: ## the web page in a real Chromium
+	@scripts/test browser
+fmt: ## format the code
+	@cargo fmt --all
+lint: ## clippy, every warning an error
+	@scripts/test lint
+deny: ## licences, banned crates and sources of every dependency
+	@scripts/test deny
+deny-advisories: setup-deny ## known vulnerabilities in dependencies (fetches a database with git)
+	@.tools/bin/cargo-deny check advisories
+
+##@ Build
+
+.PHONY: image binary bench openapi clean
+setup: ## install all that building and testing need
+	@scripts/setup
+binary: setup-musl ## the static binary, in dist/
+	@cargo build --release --locked --package tidemill-cli --target $(MUSL)
+	@install -D target/$(MUSL)/release/tidemill dist/tidemill
+image: setup-image binary ## an image around that binary, in seconds: localhost/tidemill/base
+	@$(container) pack base
+bench: ## measure enqueue, drain and idle latency on both brokers
+	@scripts/with-servers cargo run --release --locked --package tidemill-benches
+openapi: ## write the OpenAPI document anew: crates/api/openapi.json
+	@cargo run --quiet --locked --package tidemill-cli -- openapi > crates/api/openapi.json.new
+	@mv crates/api/openapi.json.new crates/api/openapi.json
+clean: ## remove what was built (data and fetched tools stay)
+	@cargo clean
+	@rm -rf dist
+
+##@ Run on this machine
+
+.PHONY: local_build local_test $(FORMS:%=local_run_app_%)
+local_build: ## build the program
+	@cargo build --release --locked --package tidemill-cli
+local_test: test-rust ## run the Rust tests
+local_run_app_rest: ## run with REST
+local_run_app_ws: ## run with REST and WebSocket
+local_run_app_html: ## run with REST and the web page
+local_run_app_html_ws: ## run with REST, WebSocket and the web page
+$(FORMS:%=local_run_app_%): local_run_app_%: local_build
+	@target/release/tidemill standalone --config config/app_$*.yaml --form $*
+
+##@ Run in containers (docker, podman or buildah, whichever is there)
+
+.PHONY: build_images run_tests stop_all stop_rm_all
+.PHONY: $(FORMS:%=run_app_%_image) $(FORMS:%=stop_app_%) $(FORMS:%=stop_rm_app_%)
+build_images: setup-image ## build the images core, base, app_rest, app_ws, app_html and app_html_ws
+	@$(container) build
+run_tests: setup-image ## run the Rust tests in a container of the image core
+	@$(container) build core
+	@$(container) test
+run_app_rest_image: ## start a container with REST
+run_app_ws_image: ## start a container with REST and WebSocket
+run_app_html_image: ## start a container with REST and the web page
+run_app_html_ws_image: ## start a container with REST, WebSocket and the web page
+$(FORMS:%=run_app_%_image): run_app_%_image:
+	@$(container) run $*
+stop_app_rest stop_app_ws stop_app_html stop_app_html_ws: ## stop that container
+$(FORMS:%=stop_app_%): stop_app_%:
+	@$(container) stop $*
+stop_rm_app_rest stop_rm_app_ws stop_rm_app_html stop_rm_app_html_ws: ## stop and remove that container
+$(FORMS:%=stop_rm_app_%): stop_rm_app_%:
+	@$(container) rm $*
+stop_all: ## stop all four
+	@$(container) stop
+stop_rm_all: ## stop and remove all four
+	@$(container) rm
+
+setup-%:
+	@scripts/setup $*
