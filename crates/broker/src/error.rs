@@ -44,6 +44,9 @@ pub enum BrokerError {
     /// The same id stands twice in one batch. Nothing was enqueued.
     #[error("task id {0:?} stands twice in one batch")]
     DuplicateId(TaskId),
+    /// A list was asked to go on from what is no cursor of it.
+    #[error("{0:?} is no cursor of this list; a cursor is what the page before it gave")]
+    BadCursor(String),
     /// The store is full and takes in nothing more.
     #[error("{operation}: the store is full: {reason}")]
     StoreFull {

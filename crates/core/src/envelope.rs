@@ -6,10 +6,11 @@
 //! byte  7      priority + 128
 //! bytes 8–11   declared duration, ms, big endian
 //! bytes 12–19  request id
-//! bytes 20–    type, policy, trace and payload, in postcard
+//! bytes 20–    type, policy and trace, in postcard, then the payload
 //! ```
 //!
-//! The fixed head is what a store's script reads without decoding the rest. A caller hands over the *body*, bytes 7 and
+//! The fixed head, and the type that follows it (a byte that counts its bytes, and they), are what a store's script reads
+//! without decoding the rest. A caller hands over the *body*, bytes 7 and
 //! on; the store puts format and time before it ([`Record::stamp`], or the same in a script).
 
 use bytes::Bytes;

@@ -157,7 +157,7 @@ pub struct QueueStats {
     pub cancelled: u64,
     /// Whether claims are held back.
     pub paused: bool,
-    /// How long the head of the queue has been in it, in milliseconds; `None` when nothing is pending.
+    /// How long ago the head of the queue was enqueued, in milliseconds; `None` when nothing is pending.
     pub oldest_pending_ms: Option<u64>,
     /// Milliseconds until the next delayed or retrying task is due (0: now); `None` when there is none.
     pub next_due_ms: Option<u64>,

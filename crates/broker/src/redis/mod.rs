@@ -1,1 +1,95 @@
-//! .
+//! The store on Redis or Valkey, 7 or later.
+//!
+//! A queue lives in a fixed set of keys under one hash tag; where an id stands is its task's state:
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `meta` | hash | settings, format, sequence numbers, time of the last maintenance |
+//! | `records` | hash | id → record of each live task (and a placeholder under the empty id) |
+//! | `pending`, `ranked`, `stale` | list, sorted set, set | who waits: see `lua/lib/line.lua` |
+//! | `delayed`, `retrying` | sorted sets | id → due time |
+//! | `claims` | hash | id → `worker:exchange:place:started` (and a placeholder) |
+//! | `attempts`, `results`, `progress`, `cancels` | hashes | what is known beside the record, only where there is something |
+//! | `ended`; `succeeded`, `dead`, `cancelled` | hash; sorted sets | records of ended tasks; id → time of its end |
+//! | `workers`, `leases`, `exchanges` | hash, sorted set, hash | incarnations; end of each lease; number and answer of the last exchange |
+//! | `stats` | hash | how often each transition happened |
+//! | `wake` | list | the wake-up marker |
+//! | `channel` | – | pub/sub channel of events |
+//!
+//! Each operation is one script (`lua/*.lua`), which takes the time from Redis. Three sorts of connections: one for
+//! commands ([`link`]), one for subscriptions ([`subscriber`]), one per queue that is waited for ([`waiter`]).
+
+mod broker;
+mod fitness;
+mod keys;
+mod link;
+mod reply;
+mod script;
+mod subscriber;
+mod waiter;
+mod wire;
+
+use std::sync::Arc;
+
+use crate::error::{BrokerError, Result};
+use link::{Link, classify};
+use script::Clock;
+use subscriber::Subscriber;
+use waiter::Waiters;
+
+/// A [`Broker`](crate::Broker) on Redis or Valkey.
+#[derive(Debug)]
+pub struct RedisBroker {
+    address: String,
+    link: Link,
+    subscriber: Subscriber,
+    waiters: Waiters,
+}
+
+impl RedisBroker {
+    /// Prepares a broker for `redis://`, `rediss://`, `valkey://`, `valkeys://`, `redis+unix://` or `unix://` with user,
+    /// password and database as usual. Connects with the first operation, and again whenever it has to; a server that
+    /// cannot be trusted with tasks (it evicts, or is too old) is `Unfit` then.
+    ///
+    /// Must be called within a tokio runtime.
+    pub fn open(url: &str) -> Result<Arc<Self>> {
+        Self::open_with(url, Clock::Real)
+    }
+
+    /// The same, on a clock that [`advance_clock`](Self::advance_clock) moves on.
+    #[cfg(feature = "conformance")]
+    pub fn open_with_skewed_clock(url: &str) -> Result<Arc<Self>> {
+        Self::open_with(url, Clock::Skewed)
+    }
+
+    fn open_with(url: &str, clock: Clock) -> Result<Arc<Self>> {
+        if rustls::crypto::ring::default_provider().install_default().is_err() {
+            tracing::trace!("a TLS provider has been installed before");
+        }
+        let client = redis::Client::open(url).map_err(|error| {
+            BrokerError::Unfit(format!(
+                "broker.url is not a Redis URL: {error}; one looks like redis://user:password@host:6379/0, \
+                 rediss://host:6379 (TLS) or redis+unix:///run/redis.sock"
+            ))
+        })?;
+        let info = client.get_connection_info();
+        let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+        let address = info.addr().to_string();
+        let info = info.clone().set_redis_settings(settings);
+        let client = redis::Client::open(info).map_err(|error| classify("open", &error))?;
+        Ok(Arc::new(Self {
+            address,
+            link: Link::new(client.clone(), clock)?,
+            subscriber: Subscriber::new(client.clone()),
+            waiters: Waiters::new(client),
+        }))
+    }
+
+    /// Moves the clock of a queue on, for tests that let time pass.
+    #[cfg(feature = "conformance")]
+    pub async fn advance_clock(&self, queue: &tidemill_core::QueueName, by_ms: u64) -> Result<()> {
+        let mut command = redis::cmd("HINCRBY");
+        command.arg(keys::key(queue, "meta")).arg("skew").arg(by_ms);
+        self.link.raw("advance_clock", &command).await.map(|_| ())
+    }
+}

@@ -1,0 +1,383 @@
+//! The contract's operations, each on its script.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Cmd, FromRedisValue as _};
+use tidemill_core::{
+    ClaimToken, Counters, NewTask, Progress, QueueName, QueueSettings, QueueStats, RequestId, State, TaskId, TaskView,
+    WorkerId, WorkerInfo, WorkerView,
+};
+
+use super::reply::Reply;
+use super::script::{self, Script};
+use super::{RedisBroker, keys, wire};
+use crate::contract::{
+    Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, MAINTAIN_MAX, Maintained,
+    PAGE_MAX, Page, Requeued, SET_ASIDE_MS,
+};
+use crate::error::{BrokerError, Result};
+use crate::subscription::Subscription;
+
+/// Records that one page of a filtered list may look at.
+const FILTER_REACH: usize = 10 * PAGE_MAX;
+/// Tasks that one step of a purge deletes.
+const PURGE_STEP: usize = 1_000;
+
+#[async_trait]
+impl Broker for RedisBroker {
+    fn describe(&self) -> String {
+        format!("{} at {}", self.link.server().unwrap_or("redis"), self.address)
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.link.check().await
+    }
+
+    async fn ensure_queue(&self, queue: &QueueName, settings: &QueueSettings) -> Result<bool> {
+        self.write_settings(queue, settings, "create").await
+    }
+
+    async fn configure(&self, queue: &QueueName, settings: &QueueSettings) -> Result<()> {
+        self.write_settings(queue, settings, "replace").await.map(|_| ())
+    }
+
+    async fn settings(&self, queue: &QueueName) -> Result<QueueSettings> {
+        const OPERATION: &str = "settings";
+        let mut command = redis::cmd("HGET");
+        command.arg(keys::key(queue, "meta")).arg("settings");
+        let text = Option::<String>::from_redis_value(self.link.raw(OPERATION, &command).await?)
+            .map_err(|error| store(OPERATION, &error))?
+            .ok_or_else(|| BrokerError::UnknownQueue { operation: OPERATION, queue: queue.clone() })?;
+        serde_json::from_str(&text).map_err(|error| store(OPERATION, &error))
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>> {
+        let members = self.link.raw("queues", redis::cmd("SMEMBERS").arg(keys::QUEUES)).await?;
+        let names = Vec::<String>::from_redis_value(members).map_err(|error| store("queues", &error))?;
+        let mut queues: Vec<_> = names.into_iter().filter_map(|name| QueueName::new(name).ok()).collect();
+        queues.sort();
+        Ok(queues)
+    }
+
+    async fn enqueue(&self, queue: &QueueName, batch: &[NewTask], request: RequestId) -> Result<Vec<Enqueued>> {
+        let mut seen = std::collections::HashSet::with_capacity(batch.len());
+        if let Some(twice) = batch.iter().find(|task| !seen.insert(&task.id)) {
+            return Err(BrokerError::DuplicateId(twice.id.clone()));
+        }
+        let mut encoded = Ok(());
+        let put = |command: &mut Cmd| encoded = wire::put_batch(command, batch, request);
+        let (word, mut reply) = self.link.run(&script::ENQUEUE, queue, put).await?;
+        encoded?;
+        match word.as_str() {
+            "OK" => {
+                let state = |letter| if letter == 'd' { State::Delayed } else { State::Pending };
+                Ok(reply.text()?.chars().map(|letter| Enqueued::Created(state(letter))).collect())
+            }
+            "FULL" => Err(BrokerError::QueueFull { queue: queue.clone(), max: reply.parse()? }),
+            "TAKEN" => {
+                let mut ids = Vec::new();
+                while !reply.is_empty() {
+                    ids.push(reply.parse()?);
+                }
+                Err(BrokerError::TaskExists { queue: queue.clone(), ids })
+            }
+            other => Err(reply.wrong(&other)),
+        }
+    }
+
+    async fn register(&self, queue: &QueueName, worker: &WorkerInfo) -> Result<()> {
+        let text = serde_json::to_string(worker).map_err(|error| store("register", &error))?;
+        let put = |command: &mut Cmd| {
+            command.arg(worker.id.to_string()).arg(text);
+        };
+        self.link.run(&script::REGISTER, queue, put).await.map(|_| ())
+    }
+
+    async fn exchange(&self, queue: &QueueName, exchange: &Exchange) -> Result<Exchanged> {
+        let put = |command: &mut Cmd| {
+            command.arg(exchange.worker.to_string()).arg(exchange.number).arg(exchange.want);
+            command.arg(MAINTAIN_MAX).arg(SET_ASIDE_MS);
+            for settlement in &exchange.finished {
+                wire::put_settlement(command, settlement);
+            }
+        };
+        let (word, mut reply) = self.link.run(&script::EXCHANGE, queue, put).await?;
+        if word == "RETIRED" {
+            return Ok(Exchanged::Retired);
+        }
+        let letters = reply.text()?;
+        let settled = letters
+            .chars()
+            .map(|letter| wire::settled(letter).ok_or_else(|| reply.wrong(&format!("a settlement {letter:?}"))))
+            .collect::<Result<_>>()?;
+        let (pending, next_due_ms) = (reply.parse()?, reply.maybe()?);
+        let paused = reply.parse::<u8>()? == 1;
+        let started_at_ms = reply.parse()?;
+        let token = ClaimToken { worker: exchange.worker, counter: exchange.number };
+        let mut claims = Vec::new();
+        while !reply.is_empty() {
+            claims.push(wire::claim(&mut reply, token, started_at_ms)?);
+        }
+        Ok(Exchanged::Done { settled, claims, pending, next_due_ms, paused })
+    }
+
+    async fn wait(&self, queue: &QueueName, until: Duration) -> Result<()> {
+        let (_, mut reply) = self.link.run(&script::NEXT_DUE, queue, |_| ()).await?;
+        let until = reply.maybe()?.map_or(until, |due_ms| until.min(Duration::from_millis(due_ms)));
+        self.waiters.wait(queue, until).await;
+        Ok(())
+    }
+
+    async fn heartbeat(
+        &self,
+        queue: &QueueName,
+        worker: &WorkerId,
+        progress: &[(TaskId, Progress)],
+    ) -> Result<Heartbeat> {
+        let steps = progress
+            .iter()
+            .map(|(task, step)| Ok((task, serde_json::to_string(step).map_err(|error| store("heartbeat", &error))?)))
+            .collect::<Result<Vec<_>>>()?;
+        let put = |command: &mut Cmd| {
+            command.arg(worker.to_string());
+            for (task, step) in steps {
+                command.arg(task.as_str()).arg(step);
+            }
+        };
+        let (word, mut reply) = self.link.run(&script::HEARTBEAT, queue, put).await?;
+        if word == "RETIRED" {
+            return Ok(Heartbeat::Retired);
+        }
+        let mut cancelled = Vec::new();
+        while !reply.is_empty() {
+            cancelled.push(reply.parse()?);
+        }
+        Ok(Heartbeat::Renewed { cancelled })
+    }
+
+    async fn retire(&self, queue: &QueueName, worker: &WorkerId) -> Result<()> {
+        let put = |command: &mut Cmd| {
+            command.arg(worker.to_string());
+        };
+        self.link.run(&script::RETIRE, queue, put).await.map(|_| ())
+    }
+
+    async fn maintain(&self, queue: &QueueName) -> Result<Maintained> {
+        let put = |command: &mut Cmd| {
+            command.arg(MAINTAIN_MAX);
+        };
+        let (_, mut reply) = self.link.run(&script::MAINTAIN, queue, put).await?;
+        let mut done = Maintained { promoted: reply.parse()?, forgotten: reply.parse()?, ..Maintained::default() };
+        done.renewed = reply.parse::<u8>()? == 1;
+        done.more = reply.parse::<u8>()? == 1;
+        while !reply.is_empty() {
+            done.lost.push(Lost { task: reply.parse()?, worker: reply.parse()?, state: reply.parse()? });
+        }
+        Ok(done)
+    }
+
+    async fn get(&self, queue: &QueueName, task: &TaskId) -> Result<Option<TaskView>> {
+        let (word, mut reply) = self.on_task(&script::GET, queue, task).await?;
+        if word == "UNKNOWN" { Ok(None) } else { wire::whole(&mut reply, task.clone()).map(Some) }
+    }
+
+    async fn list(&self, queue: &QueueName, query: &ListQuery) -> Result<Page> {
+        let limit = query.limit.clamp(1, PAGE_MAX);
+        let mut from: u64 = match &query.cursor {
+            Some(cursor) => cursor.parse().map_err(|_| BrokerError::BadCursor(cursor.clone()))?,
+            None => 0,
+        };
+        let mut tasks: Vec<TaskView> = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let step = if query.task_type.is_some() { PAGE_MAX } else { limit };
+            let (next, page) = self.page(queue, query.state, from, step).await?;
+            looked_at += step;
+            let wanted = |task: &TaskView| query.task_type.as_ref().is_none_or(|wanted| *wanted == task.task_type);
+            for (place, task) in page.into_iter().enumerate() {
+                if wanted(&task) {
+                    tasks.push(task);
+                    if tasks.len() == limit && query.task_type.is_some() {
+                        return Ok(Page { tasks, cursor: Some((from + place as u64 + 1).to_string()) });
+                    }
+                }
+            }
+            match next {
+                Some(next) if query.task_type.is_some() && looked_at < FILTER_REACH => from = next,
+                next => return Ok(Page { tasks, cursor: next.map(|next| next.to_string()) }),
+            }
+        }
+    }
+
+    async fn stats(&self, queue: &QueueName) -> Result<QueueStats> {
+        let (_, mut reply) = self.link.run(&script::STATS, queue, |_| ()).await?;
+        let mut stats = QueueStats {
+            pending: reply.parse()?,
+            delayed: reply.parse()?,
+            active: reply.parse()?,
+            retrying: reply.parse()?,
+            succeeded: reply.parse()?,
+            dead: reply.parse()?,
+            cancelled: reply.parse()?,
+            paused: reply.parse::<u8>()? == 1,
+            oldest_pending_ms: reply.maybe()?,
+            next_due_ms: reply.maybe()?,
+            workers: reply.parse()?,
+            counters: Counters::default(),
+        };
+        while !reply.is_empty() {
+            let name = reply.text()?;
+            count(&mut stats.counters, &name, reply.parse()?);
+        }
+        Ok(stats)
+    }
+
+    async fn workers(&self, queue: &QueueName) -> Result<Vec<WorkerView>> {
+        let (_, mut reply) = self.link.run(&script::WORKERS, queue, |_| ()).await?;
+        let mut workers = Vec::new();
+        while !reply.is_empty() {
+            reply.text()?;
+            let text = reply.text()?;
+            let (registered, info) = text.split_once(' ').ok_or_else(|| reply.wrong(&format!("a worker {text:?}")))?;
+            workers.push(WorkerView {
+                info: serde_json::from_str(info).map_err(|error| reply.wrong(&error))?,
+                registered_at_ms: registered.parse().map_err(|error| reply.wrong(&error))?,
+                lease_left_ms: reply.parse()?,
+                active: reply.parse()?,
+            });
+        }
+        workers.sort_by_key(|worker| (worker.registered_at_ms, worker.info.id));
+        Ok(workers)
+    }
+
+    async fn cancel(&self, queue: &QueueName, task: &TaskId) -> Result<Cancelled> {
+        let (word, mut reply) = self.on_task(&script::CANCEL, queue, task).await?;
+        match word.as_str() {
+            "NOW" => Ok(Cancelled::Now),
+            "ASKED" => Ok(Cancelled::Asked),
+            "ENDED" => Ok(Cancelled::Ended(reply.parse()?)),
+            "UNKNOWN" => Ok(Cancelled::Unknown),
+            other => Err(reply.wrong(&other)),
+        }
+    }
+
+    async fn retry(&self, queue: &QueueName, task: &TaskId) -> Result<Requeued> {
+        let (word, mut reply) = self.on_task(&script::RETRY, queue, task).await?;
+        match word.as_str() {
+            "PENDING" => Ok(Requeued::Pending),
+            "REFUSED" => Ok(Requeued::Refused(reply.parse()?)),
+            "UNKNOWN" => Ok(Requeued::Unknown),
+            other => Err(reply.wrong(&other)),
+        }
+    }
+
+    async fn delete(&self, queue: &QueueName, task: &TaskId) -> Result<Deleted> {
+        let (word, reply) = self.on_task(&script::DELETE, queue, task).await?;
+        match word.as_str() {
+            "FORGOTTEN" => Ok(Deleted::Forgotten),
+            "ACTIVE" => Ok(Deleted::Active),
+            "UNKNOWN" => Ok(Deleted::Unknown),
+            other => Err(reply.wrong(&other)),
+        }
+    }
+
+    async fn pause(&self, queue: &QueueName, paused: bool) -> Result<bool> {
+        let put = |command: &mut Cmd| {
+            command.arg(u8::from(paused));
+        };
+        let (_, mut reply) = self.link.run(&script::PAUSE, queue, put).await?;
+        Ok(reply.parse::<u8>()? == 1)
+    }
+
+    async fn purge(&self, queue: &QueueName, state: State) -> Result<u64> {
+        if state == State::Active {
+            return Err(store("purge", &"active tasks are not purged; cancel them"));
+        }
+        let mut purged = 0;
+        loop {
+            let put = |command: &mut Cmd| {
+                command.arg(state.as_str()).arg(PURGE_STEP);
+            };
+            let (_, mut reply) = self.link.run(&script::PURGE, queue, put).await?;
+            let step: u64 = reply.parse()?;
+            purged += step;
+            if step < PURGE_STEP as u64 {
+                return Ok(purged);
+            }
+        }
+    }
+
+    async fn subscribe(&self, queue: &QueueName) -> Result<Subscription> {
+        self.settings(queue).await?;
+        self.subscriber.subscribe(queue).await
+    }
+
+    async fn close(&self) {
+        self.subscriber.close();
+        self.waiters.close();
+    }
+}
+
+impl RedisBroker {
+    async fn write_settings(&self, queue: &QueueName, settings: &QueueSettings, how: &str) -> Result<bool> {
+        const OPERATION: &str = "configure";
+        let text = serde_json::to_string(settings).map_err(|error| store(OPERATION, &error))?;
+        self.link.raw(OPERATION, redis::cmd("SADD").arg(keys::QUEUES).arg(queue.as_str())).await?;
+        let put = |command: &mut Cmd| {
+            command.arg(how).arg(text).arg(settings.max_tasks).arg(settings.lease_ms).arg(settings.loss_limit);
+            let retention = settings.retention;
+            for keep in [retention.succeeded, retention.dead, retention.cancelled] {
+                command.arg(keep.count).arg(keep.age_s);
+            }
+        };
+        let created = self.link.eval(&script::CONFIGURE, queue, put).await?;
+        bool::from_redis_value(created).map_err(|error| store(OPERATION, &error))
+    }
+
+    async fn on_task(&self, script: &'static Script, queue: &QueueName, task: &TaskId) -> Result<(String, Reply)> {
+        let put = |command: &mut Cmd| {
+            command.arg(task.as_str());
+        };
+        self.link.run(script, queue, put).await
+    }
+
+    /// A page of a list, and where the next begins.
+    async fn page(&self, queue: &QueueName, state: State, from: u64, most: usize) -> Result<(Option<u64>, Vec<TaskView>)> {
+        let put = |command: &mut Cmd| {
+            command.arg(state.as_str()).arg(from).arg(most);
+        };
+        let (_, mut reply) = self.link.run(&script::LIST, queue, put).await?;
+        let next = reply.maybe()?;
+        let mut tasks = Vec::new();
+        while !reply.is_empty() {
+            tasks.push(wire::listed(&mut reply, state)?);
+        }
+        Ok((next, tasks))
+    }
+}
+
+fn store(operation: &'static str, reason: &dyn std::fmt::Display) -> BrokerError {
+    BrokerError::Store { operation, reason: reason.to_string() }
+}
+
+fn count(counters: &mut Counters, name: &str, value: u64) {
+    let counter = match name {
+        "enqueued" => &mut counters.enqueued,
+        "started" => &mut counters.started,
+        "succeeded" => &mut counters.succeeded,
+        "failed" => &mut counters.failed,
+        "timed_out" => &mut counters.timed_out,
+        "retried" => &mut counters.retried,
+        "dead" => &mut counters.dead,
+        "cancelled" => &mut counters.cancelled,
+        "lost" => &mut counters.lost,
+        "released" => &mut counters.released,
+        "refused" => &mut counters.refused,
+        "requeued" => &mut counters.requeued,
+        "deleted" => &mut counters.deleted,
+        "ran_ms" => &mut counters.ran_ms,
+        _ => return,
+    };
+    *counter = value;
+}

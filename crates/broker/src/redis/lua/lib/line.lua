@@ -1,0 +1,65 @@
+-- Where pending tasks wait: the list `pending` for priority 0, the sorted set `ranked` for all others. In `ranked` a
+-- score is -priority * 2^44 plus a sequence number, which counts up for the tail of a priority and down for its head.
+-- The set `stale` names entries of the list whose task was cancelled or deleted: they are skipped when they come up.
+-- uses: meta records pending ranked stale
+local RANK = 17592186044416 -- 2^44: sequence numbers within 2^43 either way keep priorities apart, and 101 * 2^44 < 2^53
+
+local function drop_stale_head()
+  if redis.call('SCARD', stale) == 0 then return end
+  local id = redis.call('LINDEX', pending, 0)
+  while id and redis.call('SREM', stale, id) == 1 do
+    redis.call('LPOP', pending)
+    id = redis.call('LINDEX', pending, 0)
+  end
+end
+
+local function head()
+  local top = redis.call('ZRANGE', ranked, 0, 0, 'WITHSCORES')
+  if top[1] and tonumber(top[2]) < 0 then return top[1] end
+  return redis.call('LINDEX', pending, 0) or top[1]
+end
+
+local function count_pending()
+  return redis.call('LLEN', pending) - redis.call('SCARD', stale) + redis.call('ZCARD', ranked)
+end
+
+local function to_tail(id, record)
+  local priority = priority_of(record)
+  if priority == 0 then
+    if redis.call('SREM', stale, id) == 1 then redis.call('LREM', pending, 1, id) end
+    redis.call('RPUSH', pending, id)
+  else
+    redis.call('ZADD', ranked, -priority * RANK + redis.call('HINCRBY', meta, 'tail', 1), id)
+  end
+end
+
+local function to_head(id, record)
+  local priority = priority_of(record)
+  if priority == 0 then
+    if redis.call('SREM', stale, id) == 1 then redis.call('LREM', pending, 1, id) end
+    redis.call('LPUSH', pending, id)
+  else
+    redis.call('ZADD', ranked, -priority * RANK + redis.call('HINCRBY', meta, 'head', -1), id)
+  end
+end
+
+-- Takes a waiting task out of the line, wherever it stands in it.
+local function out_of_line(id)
+  if redis.call('ZREM', ranked, id) == 0 then
+    redis.call('SADD', stale, id)
+    drop_stale_head()
+  end
+end
+
+-- Announces the head of the line if it is another than before.
+local function announce_head(before)
+  local now_first = head()
+  if now_first and now_first ~= before and listening() then
+    announce('N', now_first, redis.call('HGET', records, now_first))
+  end
+end
+
+-- Wakes one waiter: the marker is there for whoever waits first.
+local function arm()
+  if redis.call('LLEN', wake) == 0 then redis.call('RPUSH', wake, '1') end
+end

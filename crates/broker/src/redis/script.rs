@@ -1,0 +1,160 @@
+//! The Lua scripts: one file each, put together with the pieces that its head names.
+//!
+//! A script begins with comment lines that are its contract and its recipe: `KEYS` names the keys in order (each becomes
+//! a local variable of that name), `LIBS` the pieces of `lua/lib` put before it, `FLAGS` those of its shebang; `ARGV`
+//! and `REPLY` are for readers.
+
+use std::sync::LazyLock;
+
+/// A script as Redis gets it.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// Its name, for errors.
+    pub name: &'static str,
+    /// The keys that it declares, by their short names, in order.
+    pub keys: Vec<&'static str>,
+    real: Source,
+    #[cfg(feature = "conformance")]
+    skewed: Source,
+}
+
+/// The text of a script.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// The whole text.
+    pub text: String,
+    /// The SHA-1 of the text, by which Redis knows it.
+    pub sha: String,
+}
+
+/// Where a script takes the time from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clock {
+    /// From Redis.
+    Real,
+    /// From Redis, moved on by what a test says.
+    #[cfg(feature = "conformance")]
+    Skewed,
+}
+
+macro_rules! scripts {
+    ($($constant:ident = $name:literal),* $(,)?) => {
+        $(
+            pub(super) static $constant: LazyLock<Script> =
+                LazyLock::new(|| Script::assemble($name, include_str!(concat!("lua/", $name, ".lua"))));
+        )*
+        #[cfg(test)]
+        fn all() -> Vec<&'static Script> {
+            vec![$(&*$constant),*]
+        }
+    };
+}
+
+scripts! {
+    CANCEL = "cancel",
+    CONFIGURE = "configure",
+    DELETE = "delete",
+    ENQUEUE = "enqueue",
+    EXCHANGE = "exchange",
+    GET = "get",
+    HEARTBEAT = "heartbeat",
+    LIST = "list",
+    MAINTAIN = "maintain",
+    NEXT_DUE = "next_due",
+    PAUSE = "pause",
+    PURGE = "purge",
+    REGISTER = "register",
+    RETIRE = "retire",
+    RETRY = "retry",
+    STATS = "stats",
+    WORKERS = "workers",
+}
+
+const LIBRARY: [(&str, &str); 8] = [
+    ("clock", include_str!("lua/lib/clock.lua")),
+    ("record", include_str!("lua/lib/record.lua")),
+    ("bulk", include_str!("lua/lib/bulk.lua")),
+    ("events", include_str!("lua/lib/events.lua")),
+    ("line", include_str!("lua/lib/line.lua")),
+    ("ends", include_str!("lua/lib/ends.lua")),
+    ("due", include_str!("lua/lib/due.lua")),
+    ("claims", include_str!("lua/lib/claims.lua")),
+];
+
+impl Script {
+    /// The script with its pieces.
+    pub(super) fn source(&self, clock: Clock) -> &Source {
+        match clock {
+            Clock::Real => &self.real,
+            #[cfg(feature = "conformance")]
+            Clock::Skewed => &self.skewed,
+        }
+    }
+
+    fn assemble(name: &'static str, body: &'static str) -> Self {
+        let keys: Vec<&str> = head(body, "KEYS").collect();
+        let real = Source::assemble(&keys, body, |_, source| source);
+        #[cfg(feature = "conformance")]
+        let skewed = Source::assemble(&keys, body, |library, source| {
+            if library == "clock" { include_str!("lua/lib/clock_testing.lua") } else { source }
+        });
+        Self {
+            name,
+            keys,
+            real,
+            #[cfg(feature = "conformance")]
+            skewed,
+        }
+    }
+}
+
+impl Source {
+    fn assemble(keys: &[&str], body: &str, piece: impl Fn(&str, &'static str) -> &'static str) -> Self {
+        let flags: Vec<&str> = head(body, "FLAGS").collect();
+        let libraries: Vec<&str> = head(body, "LIBS").collect();
+        let mut text = format!("#!lua flags={}\n", flags.join(","));
+        for (place, key) in keys.iter().enumerate() {
+            text += &format!("local {key} = KEYS[{}]\n", place + 1);
+        }
+        for (library, source) in LIBRARY {
+            if libraries.contains(&library) {
+                text += piece(library, source);
+            }
+        }
+        text += body;
+        let sha = ::redis::Script::new(&text).get_hash().to_owned();
+        Self { text, sha }
+    }
+}
+
+/// The words after a label in the head of a script.
+fn head<'a>(body: &'a str, label: &str) -> impl Iterator<Item = &'a str> {
+    body.lines()
+        .find_map(|line| line.strip_prefix("-- ")?.strip_prefix(label))
+        .map(str::split_whitespace)
+        .into_iter()
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_script_states_its_keys_and_its_reply() {
+        for script in all() {
+            assert!(!script.keys.is_empty(), "{} declares no keys", script.name);
+            assert!(script.real.text.contains("\n-- REPLY "), "{} does not say what it replies", script.name);
+        }
+    }
+
+    #[test]
+    fn every_library_that_a_script_names_exists() {
+        for script in all() {
+            let named = script.real.text.lines().filter_map(|line| line.strip_prefix("-- LIBS ")).flat_map(str::split_whitespace);
+            for library in named.filter(|word| *word != "-") {
+                assert!(LIBRARY.iter().any(|(known, _)| *known == library), "{}: {library}", script.name);
+            }
+        }
+    }
+}
