@@ -1,1 +1,28 @@
-//! .
+//! What the end-to-end tests share: the program in a process of its own, requests to it, and its events.
+//!
+//! Nothing here sleeps for a result: [`until`] waits for a condition with a deadline.
+
+pub mod events;
+pub mod program;
+
+use std::time::{Duration, Instant};
+
+pub use events::Events;
+pub use program::{Answer, Program};
+pub use tidemill_broker::conformance::server::RedisServer;
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until `condition` holds, at most for `deadline`.
+///
+/// # Panics
+/// When it does not hold by then, with `what` was awaited.
+#[allow(clippy::panic)] // a test fails by panicking
+pub fn until(what: &str, deadline: Duration, mut condition: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < deadline, "{what}: not within {deadline:?}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}

@@ -1,0 +1,44 @@
+// A lost connection is seen, and what was missed is there when it is back.
+
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { startTidemill } from './driver.mjs';
+import { connected, openPage, post, shows, until } from './page.mjs';
+
+const open = [];
+after(async () => { for (const end of open) await end(); });
+
+test('after kill -9 the page says that the connection is lost, and reads everything anew when the server is back', async () => {
+  const { tidemill, browser, page } = await openPage();
+  open.push(() => browser.close());
+  await post(tidemill, '/api/v1/queues/default/pause');
+  await post(tidemill, '/schedule', { 'kept-1': 10 });
+  await shows(page, '#list .task-row', 'kept-1');
+
+  await tidemill.stop('SIGKILL');
+  await connected(page, 'lost');
+  await shows(page, '#banner', /Connection lost.*may be out of date/);
+  await shows(page, '#summary', 'Connection lost');
+
+  const again = await startTidemill({ port: tidemill.port, directory: tidemill.directory });
+  open.push(() => again.remove());
+  await post(again, '/schedule', { 'missed-1': 10 });
+  await connected(page, 'live');
+  await shows(page, '#list .task-row', 'missed-1');
+  await shows(page, '#list .task-row', 'kept-1');
+  await page.locator('#banner').waitFor({ state: 'hidden' });
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await shows(page, '#ended .ended-row', /succeeded.*missed-1/);
+});
+
+test('without a WebSocket the page reads every two seconds', async () => {
+  const { tidemill, page, faults, close } = await openPage({ form: 'html' });
+  open.push(close);
+  assert.equal((await fetch(`${tidemill.url}/ws`)).status, 404);
+  await post(tidemill, '/schedule', { 'polled-1': 6_000, 'polled-2': 10 });
+  await shows(page, '#active .active-row', 'polled-1');
+  await shows(page, '#ended .ended-row', /succeeded.*polled-2/);
+  await shows(page, '#ended .ended-row', /succeeded.*polled-1/);
+  await until(page, () => !document.querySelector('#active .active-row'));
+  assert.deepEqual(faults, []);
+});
