@@ -3,7 +3,7 @@
 import { openBrowser, startTidemill } from './driver.mjs';
 
 // Whatever a person would wait for on a busy machine; conditions, not times, end the waits.
-export const DEADLINE_MS = 30_000;
+export const DEADLINE_MS = 20_000;
 
 /** Starts everything; `close()` ends it. `context` are Playwright's options of a browser context. */
 export async function openPage({ form, environment, context = {}, query = '' } = {}) {

@@ -23,7 +23,9 @@ fn everything_acknowledged_is_there_after_standalone_was_killed() {
     let (port, folder) = program.kill_for_restart().unwrap();
     let program = Program::start_at("standalone", &["--form", "rest", "--workers-limit", "20"], port, folder).unwrap();
     program.wait_ready();
-    until("all of them have succeeded", Duration::from_secs(40), || program.figure("default", "/counters/succeeded") == 200);
+    until("all of them have succeeded", Duration::from_secs(40), || {
+        program.figure("default", "/counters/succeeded") == 200
+    });
     for id in acknowledged {
         let task = program.get(&format!("/api/v1/queues/default/tasks/{id}")).unwrap().json();
         assert_eq!(task["state"], "succeeded", "{task}");
@@ -76,7 +78,8 @@ fn a_redis_that_goes_away_in_the_middle_loses_nothing_and_runs_nothing_twice() {
 /// Runs the program to its end, which has to come soon, and returns its exit code and what it said.
 fn run(args: &[&str]) -> (Option<i32>, String) {
     let folder = TempDir::new().unwrap();
-    let output = Command::new("timeout").arg("20").arg(binary()).args(args).current_dir(folder.path()).output().unwrap();
+    let output =
+        Command::new("timeout").arg("20").arg(binary()).args(args).current_dir(folder.path()).output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 

@@ -58,7 +58,8 @@ fn a_killed_workers_thousand_tasks_are_all_settled_elsewhere_and_none_twice() {
     let killed = Instant::now();
     let _heir = worker(&redis, "300");
     let deadline = RECOVERY + Duration::from_secs(10);
-    let heard = heard.until(deadline, |heard| heard.iter().filter(|event| event.get("done").is_some()).count() >= 1_000);
+    let heard =
+        heard.until(deadline, |heard| heard.iter().filter(|event| event.get("done").is_some()).count() >= 1_000);
     println!("all settled {:?} after the kill", killed.elapsed());
 
     let mut done = BTreeMap::<String, usize>::new();

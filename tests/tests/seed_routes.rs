@@ -98,7 +98,8 @@ fn an_enqueued_mail_is_written_and_can_be_opened() {
     let location = answer.header("location").to_owned();
     let outbox = program.folder().join("outbox");
     until("a mail lies in the outbox", SOON, || {
-        std::fs::read_dir(&outbox).is_ok_and(|files| files.flatten().any(|file| file.path().extension() == Some("eml".as_ref())))
+        std::fs::read_dir(&outbox)
+            .is_ok_and(|files| files.flatten().any(|file| file.path().extension() == Some("eml".as_ref())))
     });
     until("the task has succeeded", SOON, || program.get(&location).unwrap().json()["state"] == "succeeded");
     let mail = std::fs::read_dir(&outbox).unwrap().flatten().next().unwrap().path();
@@ -180,6 +181,8 @@ fn at_shutdown_running_tasks_may_end_and_what_cannot_is_released_and_said() {
     let (port, folder) = program.kill_for_restart().unwrap();
     let program = Program::start_at("standalone", &["--form", "rest", "--workers-limit", "1"], port, folder).unwrap();
     program.wait_ready();
-    until("the released task runs again, first", SOON, || program.get("/tasks").unwrap().json()["active"]["long"] == 60000);
+    until("the released task runs again, first", SOON, || {
+        program.get("/tasks").unwrap().json()["active"]["long"] == 60000
+    });
     assert_eq!(program.get("/tasks").unwrap().json()["scheduled"], json!([{"waiting": 1}]));
 }

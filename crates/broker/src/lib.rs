@@ -10,6 +10,7 @@
 //! The same suite, [`conformance`], proves both, a random walk against an in-memory model included. This crate knows
 //! what a task is (from `tidemill-core`) and nothing of handlers, HTTP or Kubernetes.
 
+pub mod connect;
 pub mod contract;
 pub mod embedded;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod subscription;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use connect::{DEFAULT_URL, connect};
 pub use contract::{
     Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, Maintained, Page, Requeued,
     Settled,

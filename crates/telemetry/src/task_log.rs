@@ -80,16 +80,7 @@ pub struct TaskLine<'a> {
 impl<'a> TaskLine<'a> {
     /// A line about `task` with no more than its name.
     pub fn new(queue: &'a QueueName, task: &'a TaskId) -> Self {
-        Self {
-            queue,
-            task,
-            task_type: None,
-            attempt: None,
-            claim: None,
-            ran_ms: None,
-            retry_in_ms: None,
-            error: None,
-        }
+        Self { queue, task, task_type: None, attempt: None, claim: None, ran_ms: None, retry_in_ms: None, error: None }
     }
 
     /// Writes the line: bad ends as warnings, all else as information.

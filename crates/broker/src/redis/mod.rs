@@ -29,6 +29,7 @@ mod subscriber;
 mod waiter;
 mod wire;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{BrokerError, Result};
@@ -36,6 +37,9 @@ use link::{Link, classify};
 use script::Clock;
 use subscriber::Subscriber;
 use waiter::Waiters;
+
+/// The variable that names a file of certificate authorities, as elsewhere.
+const AUTHORITIES: &str = "SSL_CERT_FILE";
 
 /// A [`Broker`](crate::Broker) on Redis or Valkey.
 #[derive(Debug)]
@@ -51,18 +55,26 @@ impl RedisBroker {
     /// password and database as usual. Connects with the first operation, and again whenever it has to; a server that
     /// cannot be trusted with tasks (it evicts, or is too old) is `Unfit` then.
     ///
+    /// TLS trusts the public authorities, or those of the PEM file that the environment variable `SSL_CERT_FILE` names.
+    ///
     /// Must be called within a tokio runtime.
     pub fn open(url: &str) -> Result<Arc<Self>> {
-        Self::open_with(url, Clock::Real)
+        let authorities = std::env::var_os(AUTHORITIES).filter(|file| !file.is_empty()).map(PathBuf::from);
+        Self::open_with(url, Clock::Real, authorities.as_deref())
+    }
+
+    /// The same, with TLS that trusts the certificate authorities of a PEM file.
+    pub fn open_trusting(url: &str, authorities: &Path) -> Result<Arc<Self>> {
+        Self::open_with(url, Clock::Real, Some(authorities))
     }
 
     /// The same, on a clock that [`advance_clock`](Self::advance_clock) moves on.
     #[cfg(feature = "conformance")]
     pub fn open_with_skewed_clock(url: &str) -> Result<Arc<Self>> {
-        Self::open_with(url, Clock::Skewed)
+        Self::open_with(url, Clock::Skewed, None)
     }
 
-    fn open_with(url: &str, clock: Clock) -> Result<Arc<Self>> {
+    fn open_with(url: &str, clock: Clock, authorities: Option<&Path>) -> Result<Arc<Self>> {
         if rustls::crypto::ring::default_provider().install_default().is_err() {
             tracing::trace!("a TLS provider has been installed before");
         }
@@ -76,7 +88,14 @@ impl RedisBroker {
         let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
         let address = info.addr().to_string();
         let info = info.clone().set_redis_settings(settings);
-        let client = redis::Client::open(info).map_err(|error| classify("open", &error))?;
+        let client = match authorities {
+            Some(file) => {
+                let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(read(file)?) };
+                redis::Client::build_with_tls(info, certificates)
+            }
+            None => redis::Client::open(info),
+        };
+        let client = client.map_err(|error| classify("open", &error))?;
         Ok(Arc::new(Self {
             address,
             link: Link::new(client.clone(), clock)?,
@@ -92,4 +111,11 @@ impl RedisBroker {
         command.arg(keys::key(queue, "meta")).arg("skew").arg(by_ms);
         self.link.raw("advance_clock", &command).await.map(|_| ())
     }
+}
+
+fn read(authorities: &Path) -> Result<Vec<u8>> {
+    std::fs::read(authorities).map_err(|error| {
+        let file = authorities.display();
+        BrokerError::Unfit(format!("the certificate authorities of {file} cannot be read: {error} (see {AUTHORITIES})"))
+    })
 }

@@ -1,0 +1,107 @@
+//! One connection: HTTP/1.1 with upgrades, over a stream that no silent peer holds open.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// How long a request's head may take, the silence before it included: an idle connection ends with it too.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stream may stand still in both directions, an answer that nobody reads included. Longer than two of the
+/// pings of a WebSocket are apart.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Serves `stream` until its end, or, after `closing`, until the request under way has its answer.
+pub(crate) async fn serve(stream: TcpStream, router: Router, closing: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY was refused");
+    }
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let io = TokioIo::new(Unstalled::new(stream));
+    let connection = http.serve_connection(io, TowerToHyperService::new(router)).with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke off");
+    }
+}
+
+/// A stream that fails once nothing has moved on it for [`STALL_TIMEOUT`].
+struct Unstalled {
+    stream: TcpStream,
+    limit: Pin<Box<Sleep>>,
+}
+
+impl Unstalled {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, limit: Box::pin(sleep(STALL_TIMEOUT)) }
+    }
+
+    fn moved(&mut self) {
+        self.limit.as_mut().reset(Instant::now() + STALL_TIMEOUT);
+    }
+
+    fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.limit.as_mut().poll(cx));
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the peer stood still"))
+    }
+
+    fn check<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.moved();
+            return polled;
+        }
+        self.stalled(cx).map(Err)
+    }
+}
+
+impl AsyncRead for Unstalled {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.check(cx, polled)
+    }
+}
+
+impl AsyncWrite for Unstalled {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.check(cx, polled)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.check(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

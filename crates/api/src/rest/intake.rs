@@ -1,0 +1,59 @@
+//! A batch on its way into the broker: repeated under one request id while the store is out of reach, then logged.
+
+use std::time::Duration;
+
+use rand::Rng;
+use tidemill_broker::contract::BATCH_MAX;
+use tidemill_broker::{BrokerError, Enqueued};
+use tidemill_core::{NewTask, Problem, QueueName, RequestId};
+use tidemill_telemetry::task_log::{TaskEvent, TaskLine};
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Answer, Refusal};
+use crate::state::{App, Creation, Deadline};
+
+/// Bounds of the pause before a batch is handed over again, in milliseconds: drawn, so that many do not come at once.
+const PAUSE_MS: std::ops::Range<u64> = 20..120;
+
+/// Hands `batch` to the broker, whole or not at all.
+pub(crate) async fn take_in(
+    app: &App,
+    deadline: Deadline,
+    queue: &QueueName,
+    batch: &[NewTask],
+) -> Answer<Vec<Enqueued>> {
+    let request = RequestId(rand::rng().random());
+    let done = app.on(deadline, queue, Creation::Allowed, || patiently(app, deadline, queue, batch, request)).await?;
+    for task in batch {
+        let line = TaskLine { task_type: Some(&task.task_type), ..TaskLine::new(queue, &task.id) };
+        line.log(TaskEvent::Enqueued);
+    }
+    Ok(done)
+}
+
+async fn patiently(
+    app: &App,
+    deadline: Deadline,
+    queue: &QueueName,
+    batch: &[NewTask],
+    request: RequestId,
+) -> tidemill_broker::Result<Vec<Enqueued>> {
+    loop {
+        match app.broker.enqueue(queue, batch, request).await {
+            Err(error @ BrokerError::Unavailable { .. }) => {
+                let pause = Duration::from_millis(rand::rng().random_range(PAUSE_MS));
+                if Instant::now() + pause >= deadline.0 {
+                    return Err(error);
+                }
+                sleep(pause).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// 413 for more tasks than one request may bring.
+pub(crate) fn too_many(count: usize) -> Refusal {
+    let detail = format!("the body has {count} tasks; at most {BATCH_MAX} are allowed in one request, send several");
+    Problem::new(413, "too-many-tasks", "Too many tasks in one request", detail).into()
+}

@@ -1,0 +1,233 @@
+//! The arguments: every command with examples that can be pasted.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::client::enqueue::EnqueueArgs;
+use crate::client::healthcheck::HealthcheckArgs;
+use crate::client::queues::QueuesArgs;
+use crate::client::schedule::ScheduleArgs;
+use crate::client::tasks::TasksArgs;
+use crate::config::{Flag, Role};
+use crate::output::Format;
+
+const TOP: &str = "\
+EXAMPLES:
+  tidemill standalone                          everything in one process, tasks kept in ./tidemill-data
+  tidemill schedule task123=1000 task456=2500  two tasks that take so many milliseconds
+  tidemill enqueue send_email --payload '{\"to\": \"a@example.org\", \"subject\": \"hello\"}'
+  tidemill tasks --state dead                  what failed
+  tidemill tasks retry task123                 … and once more
+  tidemill config --print                      the settings in force and where each came from
+
+EXIT CODES:
+  0 done   1 failed or refused   2 wrong usage or configuration, port taken, store unfit   3 no server answers";
+
+/// A task queue: takes tasks over HTTP and runs them on a limited number of workers.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, arg_required_else_help = true, after_help = TOP, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process: HTTP, WebSocket, page, executor and the embedded broker.
+    #[command(after_help = STANDALONE)]
+    Standalone(ServerArgs),
+    /// Run HTTP, WebSocket and the page; workers run the tasks.
+    #[command(after_help = API)]
+    Api(ServerArgs),
+    /// Run the tasks of a queue.
+    #[command(after_help = WORKER)]
+    Worker(ServerArgs),
+    /// Check or show the configuration.
+    #[command(after_help = CONFIG)]
+    Config(ConfigArgs),
+    /// Put a task into a queue.
+    Enqueue(EnqueueArgs),
+    /// Put tasks into a queue that take so many milliseconds each.
+    Schedule(ScheduleArgs),
+    /// List tasks, look at one, cancel, retry or delete some.
+    Tasks(TasksArgs),
+    /// List queues, pause, resume or purge one, list its workers.
+    Queues(QueuesArgs),
+    /// Ask a server whether it is ready; for containers without a shell.
+    Healthcheck(HealthcheckArgs),
+    /// Print the OpenAPI document of the HTTP API.
+    #[command(after_help = "EXAMPLES:\n  tidemill openapi > openapi.json")]
+    Openapi,
+    /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+const STANDALONE: &str = "\
+EXAMPLES:
+  tidemill standalone
+  tidemill standalone --port 9090 --data-dir /var/lib/tidemill --workers-limit 50
+  tidemill standalone --config config/app_html_ws.yaml --form html_ws
+  tidemill standalone --broker-url redis://127.0.0.1:6379
+  TIDEMILL_APP__PORT=9090 tidemill standalone --set queue.settings.retries=3";
+
+const API: &str = "\
+EXAMPLES:
+  tidemill api --broker-url redis://redis:6379
+  tidemill api --broker-url redis://redis:6379 --form rest --set auth.tokens_file=/run/secrets/tokens";
+
+const WORKER: &str = "\
+EXAMPLES:
+  tidemill worker --broker-url redis://redis:6379
+  tidemill worker --broker-url redis://redis:6379 --queue emails --slots 20 --port 8081
+
+A worker serves /livez, /readyz and /metrics on its port.";
+
+const CONFIG: &str = "\
+EXAMPLES:
+  tidemill config --config config/app_rest.yaml           check a file
+  tidemill config --print                                 what is in force, and where each value came from
+  tidemill config --print -o json --role worker
+  tidemill config --keys                                  every setting, with its default and what it does";
+
+const COMPLETIONS: &str = "\
+EXAMPLES:
+  tidemill completions bash > /etc/bash_completion.d/tidemill
+  tidemill completions zsh > ~/.zfunc/_tidemill";
+
+/// Settings: a file and flags. The environment lies between them.
+#[derive(Debug, Clone, Default, Args)]
+#[allow(clippy::doc_markdown)] // these are printed as they are by --help
+pub struct SettingArgs {
+    /// Read settings from this YAML file.
+    #[arg(long, short = 'c', value_name = "FILE", env = "TIDEMILL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Set any setting; may be repeated. `tidemill config --keys` lists all.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Listen on this address [app.host].
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Option<String>,
+    /// Listen on this port; 0 takes a free one [app.port].
+    #[arg(long, short = 'p', value_name = "PORT")]
+    pub port: Option<String>,
+    /// Keep tasks here: sqlite:FOLDER or redis://HOST:PORT [broker.url].
+    #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
+    pub broker_url: Option<String>,
+    /// Keep tasks in this folder, in the embedded broker [broker.url].
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// Use this queue [queue.name].
+    #[arg(long, short = 'q', value_name = "NAME")]
+    pub queue: Option<String>,
+    /// Run so many tasks at a time [executor_service.workers_limit].
+    #[arg(long, visible_alias = "slots", value_name = "COUNT")]
+    pub workers_limit: Option<String>,
+    /// Offer rest, ws, html or html_ws [form].
+    #[arg(long, value_name = "FORM")]
+    pub form: Option<String>,
+    /// Log this much: error, warn, info, debug, trace [log.level].
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Log as auto, text or json [log.format].
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
+    /// Log to this file as well; empty for none [log.file].
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<String>,
+}
+
+impl SettingArgs {
+    /// The flags that were given. The error is a whole sentence.
+    pub fn flags(&self) -> Result<Vec<Flag>, String> {
+        let own = [
+            ("--host", "app.host", &self.host),
+            ("--port", "app.port", &self.port),
+            ("--broker-url", "broker.url", &self.broker_url),
+            ("--queue", "queue.name", &self.queue),
+            ("--workers-limit", "executor_service.workers_limit", &self.workers_limit),
+            ("--form", "form", &self.form),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+            ("--log-file", "log.file", &self.log_file),
+        ];
+        let mut flags = Vec::new();
+        for pair in &self.set {
+            let Some((key, text)) = pair.split_once('=') else {
+                return Err(format!("--set {pair}: write KEY=VALUE, such as --set app.port=9090"));
+            };
+            flags.push(Flag { flag: format!("--set {key}"), key: key.to_owned(), text: text.to_owned() });
+        }
+        for (flag, key, text) in own {
+            if let Some(text) = text {
+                flags.push(Flag { flag: flag.to_owned(), key: key.to_owned(), text: text.clone() });
+            }
+        }
+        if let Some(folder) = &self.data_dir {
+            let text = format!("sqlite:{folder}");
+            flags.push(Flag { flag: "--data-dir".to_owned(), key: "broker.url".to_owned(), text });
+        }
+        Ok(flags)
+    }
+}
+
+/// Arguments of the roles.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Show what is in force and where each value came from; secrets are masked.
+    #[arg(long)]
+    pub print: bool,
+    /// Show every setting there is.
+    #[arg(long, conflicts_with = "print")]
+    pub keys: bool,
+    /// The defaults of which process.
+    #[arg(long, value_enum, default_value_t = Role::Standalone)]
+    pub role: Role,
+    /// How to print.
+    #[arg(long, short = 'o', value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub output: Format,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("EXAMPLES:"), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_data_folder_is_a_broker_url() {
+        let args = SettingArgs { data_dir: Some("/data".to_owned()), ..SettingArgs::default() };
+        let flags = args.flags().unwrap();
+        assert_eq!((flags[0].key.as_str(), flags[0].text.as_str()), ("broker.url", "sqlite:/data"));
+    }
+}

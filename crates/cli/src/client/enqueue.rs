@@ -1,0 +1,151 @@
+//! `tidemill enqueue`: puts a task, or a batch of them, into a queue.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::http::{Server, escaped};
+use super::{Connection, json_of, text_of};
+use crate::exit::usage;
+use crate::output::{Format, print, printable, structured};
+
+const EXAMPLES: &str = "\
+EXAMPLES:
+  tidemill enqueue send_email --payload '{\"to\": \"a@example.org\", \"subject\": \"hello\"}' --retries 3
+  tidemill enqueue send_email --payload @mail.json --delay 10m
+  tidemill enqueue send_email --payload @mail.json --at 2027-01-01T08:00:00Z --id new-year
+  jq -c . mail.json | tidemill enqueue send_email --payload - -o name
+  tidemill enqueue --batch @tasks.json      a JSON array of tasks, taken whole or not at all";
+
+/// Arguments of `enqueue`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct EnqueueArgs {
+    /// The type of the task, which picks its handler.
+    #[arg(value_name = "TYPE", required_unless_present = "batch")]
+    pub task_type: Option<String>,
+    /// What the handler gets: a JSON object, @FILE, or - for stdin.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub payload: String,
+    /// A JSON array of tasks instead: @FILE, or - for stdin.
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["task_type", "id", "retries", "delay", "at", "priority", "timeout"])]
+    pub batch: Option<String>,
+    /// An id of your own; one that is alive already is refused.
+    #[arg(long)]
+    pub id: Option<String>,
+    /// The queue; the server's default otherwise.
+    #[arg(long, short = 'q', value_name = "NAME")]
+    pub queue: Option<String>,
+    /// How often it is tried again after a failure.
+    #[arg(long, value_name = "COUNT")]
+    pub retries: Option<u16>,
+    /// Start it so much later: 500ms, 30s, 10m, 2h, 1d.
+    #[arg(long, value_name = "TIME", value_parser = milliseconds, conflicts_with = "at")]
+    pub delay: Option<u64>,
+    /// Start it at this time: 2027-01-01T08:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<jiff::Timestamp>,
+    /// Who goes first: -100 to 100, usually 0.
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub priority: Option<i64>,
+    /// How long an attempt may take: 500ms, 30s, 10m, 2h.
+    #[arg(long, value_name = "TIME", value_parser = milliseconds)]
+    pub timeout: Option<u64>,
+    /// How to print what was taken in.
+    #[arg(long, short = 'o', value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub output: Format,
+    /// Which server.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Puts the task into the queue and prints what became of it.
+pub fn run(args: &EnqueueArgs) -> anyhow::Result<()> {
+    let server = Server::new(&args.connection)?;
+    let body = match &args.batch {
+        Some(batch) => {
+            let batch = json_of("the batch", &text_of(batch)?)?;
+            if !batch.is_array() {
+                return Err(usage("the batch is not a JSON array; for one task leave --batch out"));
+            }
+            batch
+        }
+        None => task(args)?,
+    };
+    let query = args.queue.as_deref().map(|queue| format!("?queue={}", escaped(queue))).unwrap_or_default();
+    let answer = server.post(&format!("/enqueue{query}"), Some(body.to_string()))?;
+    print(|out| {
+        if args.output.is_structured() {
+            return structured(&answer, args.output, out);
+        }
+        for task in tasks_of(&answer) {
+            let text = |name: &str| printable(task[name].as_str().unwrap_or_default());
+            match args.output {
+                Format::Name => writeln!(out, "{}", text("id"))?,
+                _ => writeln!(out, "task {} enqueued in {}: {}", text("id"), text("queue"), text("state"))?,
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The tasks of an answer: of one task, of an array, or of an object that holds one.
+fn tasks_of(answer: &Value) -> &[Value] {
+    match answer {
+        Value::Array(tasks) => tasks,
+        Value::Object(members) => match members.values().find_map(Value::as_array) {
+            Some(tasks) => tasks,
+            None => std::slice::from_ref(answer),
+        },
+        _ => &[],
+    }
+}
+
+fn task(args: &EnqueueArgs) -> anyhow::Result<Value> {
+    let payload = json_of("the payload", &text_of(&args.payload)?)?;
+    if !payload.is_object() {
+        return Err(usage("the payload is not a JSON object, such as {\"to\": \"a@example.org\"}"));
+    }
+    let mut task = Map::new();
+    let members = [
+        ("type", args.task_type.as_deref().map(Value::from)),
+        ("id", args.id.as_deref().map(Value::from)),
+        ("retries", args.retries.map(Value::from)),
+        ("delay_ms", args.delay.map(Value::from)),
+        ("run_at", args.at.map(|at| json!(format!("{at:.3}")))),
+        ("priority", args.priority.map(Value::from)),
+        ("timeout_ms", args.timeout.map(Value::from)),
+        ("payload", Some(payload)),
+    ];
+    task.extend(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    Ok(task.into())
+}
+
+/// `500ms`, `30s`, `10m`, `2h`, `1d`, or plain milliseconds.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit {
+        "" => Some(1),
+        _ => UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor),
+    };
+    let number = number.parse::<u64>().ok();
+    number
+        .zip(factor)
+        .and_then(|(number, factor)| number.checked_mul(factor))
+        .ok_or_else(|| "a time is a whole number and a unit: 500ms, 30s, 10m, 2h or 1d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        let times = ["500ms", "30s", "10m", "2h", "1d", "250"].map(|text| milliseconds(text).unwrap());
+        assert_eq!(times, [500, 30_000, 600_000, 7_200_000, 86_400_000, 250]);
+        for wrong in ["", "s", "1.5h", "-1s", "3w", "99999999999999999999d"] {
+            assert!(milliseconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! HTTP, WebSocket and the page: no executor.
+
+use std::sync::Arc;
+
+use tidemill_api::Server;
+use tidemill_telemetry::metrics::Metrics;
+
+use super::signals::Stop;
+use super::{parts, process, store};
+use crate::args::ServerArgs;
+use crate::config::Role;
+use crate::config::settings::Settings;
+use crate::exit::usage;
+
+/// Runs until a signal.
+pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
+    process::run(Role::Api, &args.settings, serve)
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let stop = Stop::default();
+    let _listening = stop.listen()?;
+    let broker = store::open(&settings.broker.url)?;
+    let options = parts::api(&settings, None)?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let server = match Server::bind(options, broker.clone(), metrics).await {
+        Ok(server) => server,
+        Err(error) => {
+            store::close(&broker).await;
+            return Err(usage(error.to_string()));
+        }
+    };
+    process::announce(Role::Api, &settings, server.local_addr(), &broker.describe());
+    let contact = store::first_contact(broker.clone(), stop.stop.clone());
+    let result = process::together(&stop, contact, server.run(stop.stop.clone())).await;
+    store::close(&broker).await;
+    tracing::info!("stopped");
+    result
+}

@@ -1,0 +1,87 @@
+//! What all roles have in common: settings, logs, a runtime, signals, and an end in order.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tidemill_api::ServeError;
+
+use crate::args::SettingArgs;
+use crate::config::Role;
+use crate::config::settings::Settings;
+
+use super::signals::Stop;
+use super::{config, local_url, parts};
+
+/// How long blocking work may outlive everything else before the process ends without it.
+const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Resolves the settings, starts logs and runtime, runs `serve` to its end and flushes the logs.
+pub(super) fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
+where
+    F: FnOnce(Settings) -> Fut,
+    Fut: Future<Output = anyhow::Result<()>>,
+{
+    let settings = config::resolve(role, args)?.settings()?;
+    let logs = parts::logs(&settings.log)?;
+    log_panics();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(serve(settings));
+    runtime.shutdown_timeout(RUNTIME_TIMEOUT);
+    drop(logs);
+    result
+}
+
+/// Says where the process is found, and warns of a door that stands open.
+pub(super) fn announce(role: Role, settings: &Settings, address: Option<SocketAddr>, broker: &str) {
+    let address = address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.app.port)));
+    let url = format!("{}/", local_url(&address.ip().to_string(), address.port()));
+    tracing::info!(
+        role = role.as_str(),
+        %address,
+        broker,
+        queue = settings.queue.name.as_str(),
+        version = env!("CARGO_PKG_VERSION"),
+        url,
+        "tidemill is at {url}",
+    );
+    let guarded = !settings.auth.tokens.is_empty() || !settings.auth.tokens_file.is_empty();
+    if !guarded && !address.ip().is_loopback() && role != Role::Worker {
+        tracing::warn!(%address, "no token is asked for: whoever reaches this address may do everything; see auth.tokens_file");
+    }
+}
+
+/// Runs the contact with the store and the HTTP server until both have ended. What fails stops the process.
+pub(super) async fn together(
+    stop: &Stop,
+    contact: impl Future<Output = anyhow::Result<()>>,
+    http: impl Future<Output = Result<(), ServeError>>,
+) -> anyhow::Result<()> {
+    let contact = async {
+        let result = contact.await;
+        if result.is_err() {
+            stop.stop.cancel();
+        }
+        result
+    };
+    let http = async {
+        let result = tokio::select! {
+            result = http => result,
+            () = stop.abort.cancelled() => Ok(()),
+        };
+        stop.stop.cancel();
+        result
+    };
+    let (contact, http) = tokio::join!(contact, http);
+    contact?;
+    Ok(http?)
+}
+
+/// A panic is a line of the log like any other, so that it is found where people look.
+fn log_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let message = info.payload_as_str().unwrap_or("a panic without a message");
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, panic = message, "a part of the program panicked");
+    }));
+}

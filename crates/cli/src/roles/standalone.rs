@@ -1,0 +1,48 @@
+//! API, executor and broker in one process.
+
+use std::sync::Arc;
+
+use tidemill_api::Server;
+use tidemill_executor::Executor;
+use tidemill_telemetry::metrics::Metrics;
+
+use super::signals::Stop;
+use super::{drain, parts, process, store};
+use crate::args::ServerArgs;
+use crate::config::Role;
+use crate::config::settings::Settings;
+use crate::exit::usage;
+
+/// Runs until a signal.
+pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
+    process::run(Role::Standalone, &args.settings, serve)
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let stop = Stop::default();
+    let _listening = stop.listen()?;
+    let broker = store::open(&settings.broker.url)?;
+    let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
+    let options = parts::api(&settings, Some(&executor))?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let server = match Server::bind(options, broker.clone(), metrics).await {
+        Ok(server) => server,
+        Err(error) => {
+            store::close(&broker).await;
+            return Err(usage(error.to_string()));
+        }
+    };
+    process::announce(Role::Standalone, &settings, server.local_addr(), &broker.describe());
+
+    let ends = stop.clone();
+    let running = tokio::spawn(async move {
+        let _whatever_ends_it = ends.stop.clone().drop_guard();
+        executor.run(ends.stop, ends.abort).await
+    });
+    let contact = store::first_contact(broker.clone(), stop.stop.clone());
+    let result = process::together(&stop, contact, server.run(stop.stop.clone())).await;
+    let report = running.await?;
+    store::close(&broker).await;
+    drain::tell(&report);
+    result
+}

@@ -1,0 +1,59 @@
+//! The broker of a process: opened, waited for in the background, closed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidemill_broker::{Broker, BrokerError};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::value::mask_url;
+use crate::exit::usage;
+
+/// How long an answer may take before the store counts as away; its own deadline is two seconds.
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a store that was away at the start is asked again.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is told that the store is still away.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+/// How long closing may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Opens the store. One that can never serve ends the program; one that is away does not.
+pub(super) fn open(url: &str) -> anyhow::Result<Arc<dyn Broker>> {
+    tidemill_broker::connect(url).map_err(|error| match error {
+        BrokerError::Unfit(reason) => usage(reason.replace(url, &mask_url(url))),
+        other => anyhow::Error::new(other).context(format!("the store at {} cannot be opened", mask_url(url))),
+    })
+}
+
+/// Waits for the first contact, and tells when it is long in coming. The error says why the store can never serve.
+pub(super) async fn first_contact(broker: Arc<dyn Broker>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut told: Option<Instant> = None;
+    loop {
+        let reason = match timeout(PING_TIMEOUT, broker.ping()).await {
+            Ok(Ok(())) => {
+                tracing::info!(broker = broker.describe(), "the broker answers");
+                return Ok(());
+            }
+            Ok(Err(BrokerError::Unfit(reason))) => return Err(usage(reason)),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
+            told = Some(Instant::now());
+            tracing::warn!(broker = broker.describe(), reason, "the broker does not answer; trying until it does");
+        }
+        tokio::select! {
+            () = sleep(ASK_EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// Lets go of the store.
+pub(super) async fn close(broker: &Arc<dyn Broker>) {
+    if timeout(CLOSE_TIMEOUT, broker.close()).await.is_err() {
+        tracing::warn!("the broker did not close in time");
+    }
+}

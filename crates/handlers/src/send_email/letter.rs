@@ -1,0 +1,116 @@
+//! From a payload to a letter. Whatever is wrong with it is permanent, and says where.
+
+use lettre::Message;
+use lettre::message::{Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
+use serde::Deserialize;
+use tidemill_executor::{Context, HandlerError, OrFail};
+
+use crate::outbox::plain;
+
+/// What a task of this type says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Payload {
+    to: Addresses,
+    subject: String,
+    #[serde(alias = "body")]
+    text: Option<String>,
+    html: Option<String>,
+    from: Option<String>,
+    #[serde(default)]
+    cc: Addresses,
+    #[serde(default)]
+    bcc: Addresses,
+    #[serde(default)]
+    reply_to: Addresses,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected an address or a list of addresses")]
+enum Addresses {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self::Many(Vec::new())
+    }
+}
+
+impl Addresses {
+    fn mailboxes(self, member: &str) -> Result<Vec<Mailbox>, HandlerError> {
+        let texts = match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        };
+        let mut mailboxes = Vec::with_capacity(texts.len());
+        for text in texts {
+            one_line(member, &text)?;
+            let parsed = text.parse::<Mailboxes>().ok().filter(|parsed| parsed.iter().next().is_some());
+            mailboxes.extend(parsed.ok_or_else(|| {
+                HandlerError::permanent(format!("payload.{member}: {text:?} is not an address such as ada@example.com"))
+            })?);
+        }
+        Ok(mailboxes)
+    }
+}
+
+impl Payload {
+    pub(super) fn into_message(self, sender: &Mailbox, cx: &Context, keep_bcc: bool) -> Result<Message, HandlerError> {
+        one_line("subject", &self.subject)?;
+        let from = match self.from {
+            Some(from) => only("from", Addresses::One(from).mailboxes("from")?)?,
+            None => sender.clone(),
+        };
+        let to = self.to.mailboxes("to")?;
+        if to.is_empty() {
+            return Err(HandlerError::permanent("payload.to: names nobody"));
+        }
+        let id = message_id(cx, from.email.domain());
+        let mut builder = Message::builder().from(from).subject(self.subject).message_id(Some(id));
+        builder = add(builder, to, MessageBuilder::to);
+        builder = add(builder, self.cc.mailboxes("cc")?, MessageBuilder::cc);
+        builder = add(builder, self.bcc.mailboxes("bcc")?, MessageBuilder::bcc);
+        builder = add(builder, self.reply_to.mailboxes("reply_to")?, MessageBuilder::reply_to);
+        if keep_bcc {
+            builder = builder.keep_bcc();
+        }
+        let built = match (self.text, self.html) {
+            (Some(text), Some(html)) => builder.multipart(MultiPart::alternative_plain_html(text, html)),
+            (None, Some(html)) => builder.singlepart(SinglePart::html(html)),
+            (text, None) => builder.singlepart(SinglePart::plain(text.unwrap_or_default())),
+        };
+        built.or_permanent()
+    }
+}
+
+fn add(
+    builder: MessageBuilder,
+    mailboxes: Vec<Mailbox>,
+    with: fn(MessageBuilder, Mailbox) -> MessageBuilder,
+) -> MessageBuilder {
+    mailboxes.into_iter().fold(builder, with)
+}
+
+fn only(member: &str, mut mailboxes: Vec<Mailbox>) -> Result<Mailbox, HandlerError> {
+    match (mailboxes.pop(), mailboxes.is_empty()) {
+        (Some(mailbox), true) => Ok(mailbox),
+        _ => Err(HandlerError::permanent(format!("payload.{member}: one address is allowed"))),
+    }
+}
+
+/// A line break in a header would begin another header.
+fn one_line(member: &str, text: &str) -> Result<(), HandlerError> {
+    match text.chars().find(|c| c.is_control()) {
+        Some(found) => {
+            Err(HandlerError::permanent(format!("payload.{member}: has the control character {found:?}; use one line")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The same for each attempt of a task, and another for another task, even one that uses the id again.
+fn message_id(cx: &Context, domain: &str) -> String {
+    let domain = if domain.is_ascii() && !domain.starts_with('[') { domain } else { "localhost" };
+    format!("<{}.{}.{}@{domain}>", plain(cx.task().as_str()), cx.enqueued_at_ms(), plain(cx.queue().as_str()))
+}

@@ -1,0 +1,122 @@
+//! `send_email`: sends a mail by SMTP, or keeps it in an outbox folder where no server is set.
+//!
+//! Handlers may run more than once for a task, and so may a mail be sent. The Message-ID comes from the task (queue, id and
+//! time of arrival), so that mail systems recognise a repetition; in the outbox it replaces the file.
+
+mod letter;
+mod smtp;
+
+use std::path::PathBuf;
+
+use lettre::Message;
+use lettre::message::Mailbox;
+use tidemill_executor::{Context, Handler, HandlerError, HandlerResult, OrFail, Output, async_trait};
+
+use crate::outbox::{Outbox, letter_name};
+use letter::Payload;
+use smtp::Smtp;
+
+/// How mail is sent.
+#[derive(Clone)]
+pub struct SmtpOptions {
+    /// The server: `smtps://user:password@host`, or `smtp://host:port?tls=required` for STARTTLS, or plain `smtp://…` in
+    /// a trusted network. `None` keeps mails in the outbox.
+    pub url: Option<String>,
+    /// The sender of mails whose payload names none.
+    pub from: String,
+    /// The folder for mails where there is no server.
+    pub outbox: PathBuf,
+}
+
+impl Default for SmtpOptions {
+    fn default() -> Self {
+        Self { url: None, from: "tidemill@localhost".to_owned(), outbox: PathBuf::from("./outbox") }
+    }
+}
+
+impl std::fmt::Debug for SmtpOptions {
+    /// Leaves out the URL, which holds credentials.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url = self.url.as_ref().map(|_| "…");
+        f.debug_struct("SmtpOptions")
+            .field("url", &url)
+            .field("from", &self.from)
+            .field("outbox", &self.outbox)
+            .finish()
+    }
+}
+
+/// Options with which no mail can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SmtpError {
+    /// The server's URL is not one. The URL itself is not shown: it may hold a password.
+    #[error(
+        "smtp.url cannot be used: {0}; it has the form smtps://user:password@host or smtp://user:password@host:587?tls=required"
+    )]
+    Url(String),
+    /// The sender is no address.
+    #[error("smtp.from {from:?} is not an address: {reason}")]
+    From {
+        /// What was given.
+        from: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Sends the mail that the payload describes: `to` (an address or a list), `subject`, and perhaps `text` (or `body`),
+/// `html`, `from`, `cc`, `bcc`, `reply_to`.
+#[derive(Debug)]
+pub struct SendEmail {
+    from: Mailbox,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Smtp(Box<Smtp>),
+    Outbox(Outbox),
+}
+
+impl SendEmail {
+    /// Checks `options`; connects to nothing.
+    pub fn new(options: &SmtpOptions) -> Result<Self, SmtpError> {
+        let from = options.from.parse().map_err(|error: lettre::address::AddressError| SmtpError::From {
+            from: options.from.clone(),
+            reason: error.to_string(),
+        })?;
+        let way = match &options.url {
+            Some(url) => Way::Smtp(Box::new(Smtp::new(url)?)),
+            None => Way::Outbox(Outbox::new(&options.outbox)),
+        };
+        Ok(Self { from, way })
+    }
+}
+
+#[async_trait]
+impl Handler for SendEmail {
+    async fn run(&self, cx: Context) -> HandlerResult {
+        let payload: Payload = cx.payload()?;
+        let keep_bcc = matches!(self.way, Way::Outbox(_));
+        let message = payload.into_message(&self.from, &cx, keep_bcc)?;
+        if cx.is_cancelled() {
+            return Err(HandlerError::transient("told to end before the mail was sent"));
+        }
+        match &self.way {
+            Way::Smtp(smtp) => smtp.send(&message, cx.time_left()).await,
+            Way::Outbox(outbox) => keep(outbox.clone(), &message, &cx).await,
+        }
+    }
+}
+
+async fn keep(outbox: Outbox, message: &Message, cx: &Context) -> HandlerResult {
+    let name = letter_name(cx.enqueued_at_ms(), cx.task().as_str());
+    let letter = message.formatted();
+    let path = cx.blocking(move || outbox.put(&name, &letter)).await?.or_transient()?;
+    Output::json(&Kept { file: path.display().to_string() })
+}
+
+#[derive(serde::Serialize)]
+struct Kept {
+    file: String,
+}
