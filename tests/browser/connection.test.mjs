@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { startTidemill } from './driver.mjs';
-import { connected, openPage, post, shows, until } from './page.mjs';
+import { openBrowser, startTidemill } from './driver.mjs';
+import { DEADLINE_MS, connected, openPage, post, shows, until } from './page.mjs';
 
 const open = [];
 after(async () => { for (const end of open) await end(); });
@@ -41,4 +41,24 @@ test('without a WebSocket the page reads every two seconds', async () => {
   await shows(page, '#ended .ended-row', /succeeded.*polled-1/);
   await until(page, () => !document.querySelector('#active .active-row'));
   assert.deepEqual(faults, []);
+});
+
+test('where a token is needed the page asks for it, says when it was wrong, and then is live', async () => {
+  const tidemill = await startTidemill({ environment: { TIDEMILL_AUTH__TOKENS: 'right-token' } });
+  const browser = await openBrowser();
+  open.push(() => browser.close(), () => tidemill.remove());
+  const page = await browser.newPage();
+  page.setDefaultTimeout(DEADLINE_MS);
+  await page.goto(tidemill.url);
+  const dialog = page.locator('#token');
+  await dialog.waitFor();
+  await page.locator('#token-value').fill('wrong-token');
+  await page.keyboard.press('Enter');
+  await shows(page, '#token-why', 'not accepted');
+  await page.locator('#token-value').fill('right-token');
+  await page.keyboard.press('Enter');
+  await connected(page, 'live');
+  await dialog.waitFor({ state: 'hidden' });
+  await page.getByRole('button', { name: 'Schedule', exact: true }).click();
+  await shows(page, '#ended .ended-row', /succeeded.*task123/);
 });

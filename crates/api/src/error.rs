@@ -99,7 +99,8 @@ impl From<BrokerError> for Refusal {
                 Self { retry_after_s: Some(RETRY_FULL_S), ..problem.into() }
             }
             BrokerError::TaskExists { queue, ids } => {
-                let named: Vec<String> = ids.iter().take(IDS_IN_DETAIL).map(|id| format!("{:?}", id.as_str())).collect();
+                let named: Vec<String> =
+                    ids.iter().take(IDS_IN_DETAIL).map(|id| format!("{:?}", id.as_str())).collect();
                 let more = match ids.len().saturating_sub(IDS_IN_DETAIL) {
                     0 => String::new(),
                     more => format!(" and {more} more"),
@@ -109,7 +110,7 @@ impl From<BrokerError> for Refusal {
                 problem.errors = ids
                     .iter()
                     .map(|id| FieldError {
-                        pointer: crate::json::pointer(["", id.as_str()]),
+                        pointer: crate::json::pointer("", id.as_str()),
                         detail: format!("task {:?} is alive already", id.as_str()),
                     })
                     .collect();

@@ -122,16 +122,9 @@ pub(crate) fn malformed(error: &serde_json::Error) -> Refusal {
     Problem::new(400, "malformed-json", "The body is not JSON", format!("the body is not valid JSON: {error}")).into()
 }
 
-/// A JSON Pointer: `["", "a/b", "0"]` is `/a~1b/0`.
-pub(crate) fn pointer<'a>(steps: impl IntoIterator<Item = &'a str>) -> String {
-    let mut text = String::new();
-    for (index, step) in steps.into_iter().enumerate() {
-        if index > 0 {
-            text.push('/');
-        }
-        text.push_str(&step.replace('~', "~0").replace('/', "~1"));
-    }
-    text
+/// The JSON Pointer to member `name` of what is at `at`: of `/0`, the member `a/b` is `/0/a~1b`.
+pub(crate) fn pointer(at: &str, name: &str) -> String {
+    format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
 /// A whole number from `min` to `max`, written as one; else what is wrong with it.
@@ -207,6 +200,6 @@ mod tests {
 
     #[test]
     fn a_pointer_escapes_what_it_must() {
-        assert_eq!(pointer(["", "a/b~c", "0"]), "/a~1b~0c/0");
+        assert_eq!(pointer("/0", "a/b~c"), "/0/a~1b~0c");
     }
 }

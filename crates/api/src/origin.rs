@@ -74,10 +74,9 @@ fn host(headers: &HeaderMap) -> Option<&str> {
 fn authority(text: &str, usual_port: u16) -> (String, u16) {
     let name_end = if text.starts_with('[') { text.find(']').map_or(text.len(), |at| at + 1) } else { 0 };
     match text[name_end..].rsplit_once(':') {
-        Some((rest, port)) => (
-            format!("{}{rest}", &text[..name_end]).to_ascii_lowercase(),
-            port.parse().unwrap_or(usual_port),
-        ),
+        Some((rest, port)) => {
+            (format!("{}{rest}", &text[..name_end]).to_ascii_lowercase(), port.parse().unwrap_or(usual_port))
+        }
         None => (text.to_ascii_lowercase(), usual_port),
     }
 }
@@ -89,9 +88,9 @@ fn is_local(headers: &HeaderMap, allowed: &[String]) -> bool {
     bare == "localhost"
         || bare.ends_with(".localhost")
         || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-        || allowed.iter().any(|one| {
-            one == "*" || one.split_once("://").is_some_and(|(_, origin)| authority(origin, 80).0 == name)
-        })
+        || allowed
+            .iter()
+            .any(|one| one == "*" || one.split_once("://").is_some_and(|(_, origin)| authority(origin, 80).0 == name))
 }
 
 #[cfg(test)]

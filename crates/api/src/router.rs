@@ -76,12 +76,13 @@ fn open() -> OpenApiRouter<App> {
 }
 
 fn dressed(router: Router<App>, app: &App) -> Router {
-    router
+    let inner = router
         .layer(from_fn_with_state(app.clone(), origin::guard))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(map_response(as_problem))
         .layer(from_fn_with_state(app.clone(), metrics::count))
-        .with_state(app.clone())
+        .with_state(app.clone());
+    // The framework adds `Allow` outside of all layers of the router that it belongs to.
+    Router::new().fallback_service(inner).layer(map_response(as_problem))
 }
 
 async fn static_or_nothing(State(app): State<App>, request: Request) -> Answer<Response> {

@@ -46,7 +46,9 @@ pub enum BindError {
         source: std::io::Error,
     },
     /// The path of static files is none.
-    #[error("static_endpoint {0:?} is no path below the root; it begins with '/', such as /static")]
+    #[error(
+        "static_endpoint {0:?} is no path below the root; it is one such as /static, of letters, digits, '/', '-', '_' and '.'"
+    )]
     StaticEndpoint(String),
     /// The tokens cannot be used.
     #[error(transparent)]
@@ -70,11 +72,7 @@ pub struct Server {
 
 impl Server {
     /// Takes the ports.
-    pub async fn bind(
-        mut options: Options,
-        broker: Arc<dyn Broker>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, BindError> {
+    pub async fn bind(mut options: Options, broker: Arc<dyn Broker>, metrics: Arc<Metrics>) -> Result<Self, BindError> {
         options.static_endpoint = static_endpoint(&options.static_endpoint)?;
         let tokens = Tokens::load(options.tokens_file.clone(), &options.tokens).await?;
         let listener = listen(&options.host, options.port).await?;
@@ -221,7 +219,8 @@ async fn listen(host: &str, port: u16) -> Result<TcpListener, BindError> {
 
 fn static_endpoint(text: &str) -> Result<String, BindError> {
     let path = text.trim_end_matches('/');
-    if path.starts_with('/') && path.len() > 1 {
+    let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.'));
+    if path.starts_with('/') && path.len() > 1 && plain {
         return Ok(path.to_owned());
     }
     Err(BindError::StaticEndpoint(text.to_owned()))

@@ -1,4 +1,6 @@
 //! `kill -9` of the process that holds the embedded store, for real: the child is this very test binary.
+// All of this is test code: it fails by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

@@ -45,6 +45,10 @@ async fn redis_cli(server: &RedisServer, words: &[&str]) -> redis::Value {
     command.query_async(&mut connection).await.unwrap()
 }
 
+fn text(value: redis::Value) -> String {
+    redis::from_redis_value(value).unwrap()
+}
+
 /// Repeats `operation` while the store is unavailable.
 async fn eventually<T, F: Future<Output = Result<T, BrokerError>>>(operation: impl Fn() -> F) -> T {
     let began = Instant::now();
@@ -131,6 +135,12 @@ async fn a_waiter_whose_server_was_restarted_is_woken_by_the_next_task() {
         let broker = Arc::clone(&broker);
         tokio::spawn(async move { broker.wait(&queue(), Duration::from_secs(30)).await })
     };
+    let blocked = async {
+        while !text(redis_cli(&server, &["INFO", "clients"]).await).contains("blocked_clients:1") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, blocked).await.unwrap();
     server.restart();
     eventually(|| async { broker.enqueue(&queue(), &tasks(&["a"]), RequestId([1; 8])).await }).await;
     tokio::time::timeout(SOON, waits).await.unwrap().unwrap().unwrap();
@@ -142,8 +152,7 @@ async fn user_password_and_database_of_the_url_are_used() {
     redis_cli(&server, &["ACL", "SETUSER", "mill", "on", ">grist", "~tidemill:*", "&tidemill:*", "+@all"]).await;
     let broker = broker(&format!("redis://mill:grist@127.0.0.1:{}/3", server.port())).await;
     broker.enqueue(&queue(), &tasks(&["a"]), RequestId([1; 8])).await.unwrap();
-    let keyspace = redis_cli(&server, &["INFO", "keyspace"]).await;
-    let keyspace: String = redis::FromRedisValue::from_redis_value(keyspace).unwrap();
+    let keyspace = text(redis_cli(&server, &["INFO", "keyspace"]).await);
     assert!(keyspace.contains("db3:") && !keyspace.contains("db0:"), "{keyspace}");
 
     let stranger = RedisBroker::open(&format!("redis://mill:chaff@127.0.0.1:{}", server.port())).unwrap();

@@ -14,15 +14,18 @@ use crate::output::Format;
 
 const TOP: &str = "\
 EXAMPLES:
-  tidemill standalone                          everything in one process, tasks kept in ./tidemill-data
-  tidemill schedule task123=1000 task456=2500  two tasks that take so many milliseconds
-  tidemill enqueue send_email --payload '{\"to\": \"a@example.org\", \"subject\": \"hello\"}'
+  tidemill standalone                          everything in one process
+  tidemill schedule task123=1000 task456=2500  two tasks of so many ms
+  tidemill enqueue send_email --payload '{\"to\": \"a@b.org\", \"subject\": \"hi\"}'
   tidemill tasks --state dead                  what failed
   tidemill tasks retry task123                 … and once more
-  tidemill config --print                      the settings in force and where each came from
+  tidemill config --print                      the settings in force, each with its origin
 
 EXIT CODES:
-  0 done   1 failed or refused   2 wrong usage or configuration, port taken, store unfit   3 no server answers";
+  0 done
+  1 failed or refused
+  2 wrong usage or configuration, port taken, store unfit
+  3 no server answers";
 
 /// A task queue: takes tasks over HTTP and runs them on a limited number of workers.
 #[derive(Debug, Parser)]
@@ -72,7 +75,7 @@ pub enum Command {
 const STANDALONE: &str = "\
 EXAMPLES:
   tidemill standalone
-  tidemill standalone --port 9090 --data-dir /var/lib/tidemill --workers-limit 50
+  tidemill standalone --port 9090 --data-dir /var/lib/tidemill --slots 50
   tidemill standalone --config config/app_html_ws.yaml --form html_ws
   tidemill standalone --broker-url redis://127.0.0.1:6379
   TIDEMILL_APP__PORT=9090 tidemill standalone --set queue.settings.retries=3";
@@ -80,21 +83,21 @@ EXAMPLES:
 const API: &str = "\
 EXAMPLES:
   tidemill api --broker-url redis://redis:6379
-  tidemill api --broker-url redis://redis:6379 --form rest --set auth.tokens_file=/run/secrets/tokens";
+  tidemill api --form rest --set auth.tokens_file=/run/secrets/tokens";
 
 const WORKER: &str = "\
 EXAMPLES:
   tidemill worker --broker-url redis://redis:6379
-  tidemill worker --broker-url redis://redis:6379 --queue emails --slots 20 --port 8081
+  tidemill worker --broker-url redis://redis:6379 --queue emails --slots 20
 
 A worker serves /livez, /readyz and /metrics on its port.";
 
 const CONFIG: &str = "\
 EXAMPLES:
-  tidemill config --config config/app_rest.yaml           check a file
-  tidemill config --print                                 what is in force, and where each value came from
+  tidemill config --config config/app_rest.yaml  check a file
+  tidemill config --print        what is in force, each with its origin
   tidemill config --print -o json --role worker
-  tidemill config --keys                                  every setting, with its default and what it does";
+  tidemill config --keys         every setting and what it does";
 
 const COMPLETIONS: &str = "\
 EXAMPLES:

@@ -41,6 +41,8 @@ const VAIN_WAKES: u32 = 3;
 const VAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Time for the last call, which ends the incarnation in good order.
 const RETIRE_DEADLINE: Duration = Duration::from_secs(2);
+/// How many unsettled tasks the log names: a line stays a line.
+const TASKS_NAMED: usize = 100;
 /// A timer that nothing needs.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -406,7 +408,8 @@ impl Work {
             }
         }
         if !self.report.unsettled.is_empty() {
-            let tasks = self.report.unsettled.iter().map(TaskId::as_str).collect::<Vec<_>>().join(", ");
+            let tasks =
+                self.report.unsettled.iter().take(TASKS_NAMED).map(TaskId::as_str).collect::<Vec<_>>().join(", ");
             let count = self.report.unsettled.len();
             tracing::warn!(
                 queue = queue.as_str(),

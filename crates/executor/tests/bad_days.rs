@@ -130,7 +130,7 @@ async fn a_second_signal_ends_at_once_and_releases() {
     let fake = Fake::new();
     fake.add(&task("polite", "polite"));
     fake.add(&task("deaf", "stuck"));
-    let rig = start(Arc::clone(&fake), |options| options.shutdown_timeout = Duration::from_secs(600));
+    let rig = start(Arc::clone(&fake), |options| options.shutdown_timeout = Duration::from_mins(10));
     fake.until("both run", |store| store.active.len() == 2).await;
     rig.stop.cancel();
     tokio::time::sleep(Duration::from_secs(5)).await;

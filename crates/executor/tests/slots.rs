@@ -66,7 +66,7 @@ async fn what_ends_during_an_exchange_is_settled_by_the_next_one_together() {
 async fn an_idle_worker_waits_and_takes_a_new_task_at_once() {
     let fake = Fake::new();
     let rig = start(Arc::clone(&fake), |_| ());
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     let looks = fake.with(|store| store.exchanges.len());
     assert!(looks <= 14, "{looks} exchanges in an idle minute");
     let before = Instant::now();

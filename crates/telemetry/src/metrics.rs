@@ -60,7 +60,7 @@ const DURATION_BUCKETS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 2
 pub enum TextFormat {
     /// `text/plain; version=0.0.4`, which every Prometheus reads.
     Plain,
-    /// OpenMetrics 1.0.
+    /// `OpenMetrics` 1.0.
     OpenMetrics,
 }
 
@@ -285,7 +285,7 @@ fn seconds(ms: u64) -> f64 {
     Duration::from_millis(ms).as_secs_f64()
 }
 
-/// OpenMetrics as the older text form: there a counter's head carries the `_total` of its samples, and units and the end
+/// `OpenMetrics` as the older text form: there a counter's head carries the `_total` of its samples, and units and the end
 /// mark are unknown.
 fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());

@@ -65,7 +65,7 @@ pub(crate) fn read(members: &Members<'_>, at: &str, now_ms: u64, faults: &mut Fa
 fn sort<'a>(members: &Members<'a>, at: &str, faults: &mut Faults) -> Slots<'a> {
     let mut slots = Slots::default();
     for (name, raw) in &members.list {
-        let pointer = || json::pointer([at, name]);
+        let pointer = || json::pointer(at, name);
         match MEMBERS.iter().position(|member| member.eq_ignore_ascii_case(name)) {
             Some(place) if slots.0[place].is_some() => {
                 faults.at(pointer(), format!("{:?} stands twice (letter case makes no difference)", MEMBERS[place]));
@@ -92,7 +92,7 @@ struct Reader<'a, 'f> {
 
 impl<'a> Reader<'a, '_> {
     fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        self.faults.at(json::pointer([self.at, name]), detail);
+        self.faults.at(json::pointer(self.at, name), detail);
     }
 
     fn task_type(&mut self) -> Option<TaskType> {
@@ -223,12 +223,36 @@ mod tests {
             (r#"{"payload":{}}"#, "/type", "task type is empty"),
             (r#"{"type":7,"payload":{}}"#, "/type", "type must be a string, not 7"),
             (r#"{"type":"a","payload":[1]}"#, "/payload", "payload must be a JSON object, not [1]"),
-            (r#"{"type":"a","payload":{},"payloads":1}"#, "/payloads", "unknown member \"payloads\"; did you mean \"payload\"?"),
-            (r#"{"type":"a","Type":"b","payload":{}}"#, "/Type", "\"type\" stands twice (letter case makes no difference)"),
-            (r#"{"type":"a","payload":{},"retries":-1}"#, "/retries", "retries must be a whole number from 0 to 1000, not -1"),
-            (r#"{"type":"a","payload":{},"priority":101}"#, "/priority", "priority must be a whole number from -100 to 100, not 101"),
-            (r#"{"type":"a","payload":{},"delay_ms":1,"run_at":2}"#, "/run_at", "delay_ms and run_at exclude each other; send one of them"),
-            (r#"{"type":"a","payload":{},"id":""}"#, "/id", "task id is empty; an id has 1 to 128 printable characters"),
+            (
+                r#"{"type":"a","payload":{},"payloads":1}"#,
+                "/payloads",
+                "unknown member \"payloads\"; did you mean \"payload\"?",
+            ),
+            (
+                r#"{"type":"a","Type":"b","payload":{}}"#,
+                "/Type",
+                "\"type\" stands twice (letter case makes no difference)",
+            ),
+            (
+                r#"{"type":"a","payload":{},"retries":-1}"#,
+                "/retries",
+                "retries must be a whole number from 0 to 1000, not -1",
+            ),
+            (
+                r#"{"type":"a","payload":{},"priority":101}"#,
+                "/priority",
+                "priority must be a whole number from -100 to 100, not 101",
+            ),
+            (
+                r#"{"type":"a","payload":{},"delay_ms":1,"run_at":2}"#,
+                "/run_at",
+                "delay_ms and run_at exclude each other; send one of them",
+            ),
+            (
+                r#"{"type":"a","payload":{},"id":""}"#,
+                "/id",
+                "task id is empty; an id has 1 to 128 printable characters",
+            ),
         ] {
             let problem = check(body).err().unwrap_or_else(|| panic!("{body} is taken"));
             assert_eq!((problem.errors[0].pointer.as_str(), problem.detail.as_str()), (pointer, detail), "{body}");

@@ -166,12 +166,16 @@ fn one_queue(
         let pointer = || if shape == Shape::Array { format!("/{index}/queue") } else { "/queue".to_owned() };
         let queue = queue.unwrap_or_else(|| usual.clone());
         if asked.as_ref().is_some_and(|asked| *asked != queue) {
-            return Err(Refusal::invalid(pointer(), format!("the task names queue {queue}, but ?queue= names {usual}")));
+            return Err(Refusal::invalid(
+                pointer(),
+                format!("the task names queue {queue}, but ?queue= names {usual}"),
+            ));
         }
         if let Some(chosen) = &chosen
             && *chosen != queue
         {
-            let detail = format!("a batch goes to one queue, but this one names {chosen} and {queue}; send two batches");
+            let detail =
+                format!("a batch goes to one queue, but this one names {chosen} and {queue}; send two batches");
             return Err(Refusal::invalid(pointer(), detail));
         }
         chosen.get_or_insert(queue);

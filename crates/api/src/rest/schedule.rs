@@ -87,7 +87,7 @@ fn read(body: &[u8]) -> Answer<Vec<NewTask>> {
     let mut tasks = Vec::with_capacity(members.list.len());
     let mut seen = HashSet::with_capacity(members.list.len());
     for (name, raw) in &members.list {
-        let at = || json::pointer(["", name]);
+        let at = || json::pointer("", name);
         if !seen.insert(name.as_str()) {
             faults.at(at(), format!("{name:?} stands twice in this body"));
             continue;

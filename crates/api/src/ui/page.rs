@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use minijinja::{Environment, context, path_loader};
+use minijinja::{Environment, Value, context, path_loader};
 use rust_embed::RustEmbed;
 use tidemill_core::Problem;
 
@@ -41,13 +41,13 @@ impl Page {
             templates.set_loader(path_loader(&self.folder));
             self.own.clone()
         } else {
-            templates.set_loader(|name| {
-                Ok(Views::get(name).map(|file| String::from_utf8_lossy(&file.data).into_owned()))
-            });
+            templates
+                .set_loader(|name| Ok(Views::get(name).map(|file| String::from_utf8_lossy(&file.data).into_owned())));
             format!("{TEMPLATE}{EMBEDDED_EXT}")
         };
         templates.get_template(&name)?.render(context! {
-            static_endpoint => app.options.static_endpoint.as_str(),
+            // Has been checked to be a plain path: safe in attributes and scripts alike.
+            static_endpoint => Value::from_safe_string(app.options.static_endpoint.clone()),
             form => app.options.form.as_str(),
             version => env!("CARGO_PKG_VERSION"),
             default_queue => app.options.default_queue.as_str(),

@@ -125,8 +125,9 @@ pub(crate) async fn purge(
     let Some(word) = params.state else {
         return Err(Refusal::invalid("?state", "state is missing; say which tasks, such as ?state=dead"));
     };
-    let state: TaskState =
-        word.parse().map_err(|error: tidemill_core::state::UnknownState| Refusal::invalid("?state", error.to_string()))?;
+    let state: TaskState = word
+        .parse()
+        .map_err(|error: tidemill_core::state::UnknownState| Refusal::invalid("?state", error.to_string()))?;
     if state == TaskState::Active {
         return Err(Refusal::invalid("?state", "active tasks cannot be purged; cancel them first"));
     }

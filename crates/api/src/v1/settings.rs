@@ -127,8 +127,16 @@ fn check(settings: &QueueSettings) -> Faults {
             faults.at(pointer, detail);
         }
     };
-    let QueueSettings { retries, backoff, timeout_ms, retention: _, max_tasks, max_payload_bytes, lease_ms, loss_limit } =
-        settings;
+    let QueueSettings {
+        retries,
+        backoff,
+        timeout_ms,
+        retention: _,
+        max_tasks,
+        max_payload_bytes,
+        lease_ms,
+        loss_limit,
+    } = settings;
     rule(*retries <= RETRIES_MAX, "/retries", format!("retries must be at most {RETRIES_MAX}"));
     rule(
         backoff.initial_ms <= backoff.max_ms,

@@ -4,7 +4,7 @@ import { byId, setText } from './dom.js';
 import { announce } from './dialogs.js';
 
 // A reading that fails once may be chance; the stream's loss is not.
-const WORDS = { connecting: 'Connecting', live: 'Live', polling: 'Every 2 s', lost: 'Connection lost', away: 'Store away' };
+const WORDS = { connecting: 'Connecting', live: 'Live', polling: 'Every 2 s', lost: 'Offline', away: 'Store away' };
 
 export class Connection {
   constructor(live, onRetry) {

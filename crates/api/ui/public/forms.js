@@ -9,7 +9,7 @@ const FAULTS_SHOWN = 5;
 
 // What a payload looks like, by type, until the reader has written one.
 const SAMPLES = {
-  send_email: '{\n  "to": "ada@example.com",\n  "subject": "The tide is in"\n}',
+  send_email: '{\n  "to": "ada@example.com",\n  "subject": "The tide is in",\n  "text": "All boats afloat."\n}',
   sleep: '{\n  "duration_ms": 5000\n}',
 };
 

@@ -9,8 +9,10 @@ const BACKOFF_LAST_MS = 15_000;
 const OPEN_TIMEOUT_MS = 10_000;
 // "Events lost, reload": the server is fine, so there is nothing to wait for.
 const CLOSE_RESTART = 1012;
-// But a server that says it again and again is left a moment.
+// But who is told so again this soon can't keep up, and is better off reading less often.
 const RELOAD_WAIT_MS = 200;
+const RELOAD_AGAIN_MS = 10_000;
+const RELOAD_AGAIN_WAIT_MS = 2_000;
 
 /** `onState({ open, retryAt, reason })`, `onEvent(kind, value)`; both are called until `close()`. */
 export class EventSocket {
@@ -77,11 +79,23 @@ export class EventSocket {
   }
 
   wait(code, reason) {
-    const ceiling = Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** this.failures);
-    const delay = code === CLOSE_RESTART ? RELOAD_WAIT_MS : BACKOFF_FIRST_MS / 2 + Math.random() * ceiling;
-    this.failures += 1;
+    const reload = code === CLOSE_RESTART;
+    const delay = reload ? this.reloadDelay() : this.backoff();
     this.waiting = true;
-    this.onState({ open: false, retryAt: Date.now() + delay, reason });
+    // Told to reload, nothing is lost: it is not shown as a loss unless the server can't be reached then.
+    this.onState({ open: false, retryAt: reload ? null : Date.now() + delay, reason });
     this.timer = setTimeout(() => this.connect(), delay);
+  }
+
+  reloadDelay() {
+    const again = Date.now() - (this.reloadedAt ?? -Infinity) < RELOAD_AGAIN_MS;
+    this.reloadedAt = Date.now();
+    return again ? RELOAD_AGAIN_WAIT_MS * (0.5 + Math.random() / 2) : RELOAD_WAIT_MS;
+  }
+
+  backoff() {
+    const ceiling = Math.min(BACKOFF_LAST_MS, BACKOFF_FIRST_MS * 2 ** this.failures);
+    this.failures += 1;
+    return BACKOFF_FIRST_MS / 2 + Math.random() * ceiling;
   }
 }

@@ -37,8 +37,9 @@ pub trait Backend: Send + Sync + 'static {
 }
 
 /// The runtime that all tests of a binary share, so that a store can outlive the test that first used it.
-static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be started"));
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be started")
+});
 
 /// Numbers the queues of this process.
 static QUEUES: AtomicU32 = AtomicU32::new(1);

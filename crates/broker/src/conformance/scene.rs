@@ -101,6 +101,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The same queue as another process sees it.
+    #[must_use]
     pub fn elsewhere(&self) -> Scene<'a> {
         Scene { broker: self.backend.another(), queue: self.queue.clone(), backend: self.backend }
     }
@@ -205,11 +206,7 @@ impl<'a> Scene<'a> {
 
     /// A watcher of the events from now on.
     pub async fn watch(&'a self) -> Watch<'a> {
-        Watch {
-            subscription: self.broker.subscribe(&self.queue).await.unwrap(),
-            number: None,
-            scene: self,
-        }
+        Watch { subscription: self.broker.subscribe(&self.queue).await.unwrap(), number: None, scene: self }
     }
 }
 

@@ -14,7 +14,8 @@ impl Session<'_> {
         let lease_ms = u64::from(self.queue.settings.lease_ms);
         let renewed = self.now_ms.saturating_sub(self.queue.figures.maintained_at_ms) > lease_ms;
         self.figures().maintained_at_ms = self.now_ms;
-        let mut more = false;
+        let promoted = self.promote(most)?;
+        let mut more = promoted >= most;
         let mut lost = Vec::new();
         if renewed {
             self.connection
@@ -24,8 +25,6 @@ impl Session<'_> {
             lost = self.return_lost(most)?;
             more |= lost.len() >= most;
         }
-        let promoted = self.promote(most)?;
-        more |= promoted >= most;
         self.announce_head()?;
         let mut forgotten = 0;
         for state in [State::Succeeded, State::Dead, State::Cancelled] {

@@ -94,8 +94,21 @@ impl Store {
     ) -> crate::error::Result<Self> {
         let connection = directory.open_writer(durable)?;
         let mut store = Self { connection, clock, hub, directory, queues: HashMap::new(), told: Vec::new() };
-        store.reload().map_err(|fault| fault.into_error("open"))?;
+        store.reload().and_then(|()| store.shorten_leases()).map_err(|fault| fault.into_error("open"))?;
         Ok(store)
+    }
+
+    /// No lease is longer than its queue grants, even where the machine's clock was turned back while the store was
+    /// closed: otherwise tasks of workers that are gone would stay active until it has caught up.
+    fn shorten_leases(&self) -> Outcome<()> {
+        let now_ms = self.clock.now_ms();
+        for known in self.queues.values() {
+            let latest = now_ms.saturating_add(u64::from(known.queue.settings.lease_ms));
+            self.connection
+                .prepare_cached("UPDATE workers SET lease_until = ?2 WHERE queue = ?1 AND lease_until > ?2")?
+                .execute(params![known.queue.pk, int(latest)])?;
+        }
+        Ok(())
     }
 
     pub(super) fn directory(&self) -> &Directory {

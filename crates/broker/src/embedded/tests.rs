@@ -272,6 +272,24 @@ async fn history_never_exceeds_its_count() {
     assert_eq!((ids, rest.cursor), (vec!["d".to_owned(), "c".to_owned(), "b".to_owned()], None));
 }
 
+#[tokio::test]
+async fn a_clock_turned_back_between_two_runs_keeps_no_task_from_its_return() {
+    let scratch = Scratch::new();
+    let info = worker();
+    {
+        let broker = scratch.open();
+        filled(&broker, &["a"]).await;
+        broker.register(&queue(), &info).await.unwrap();
+        exchange(&broker, info.id, 1, Vec::new(), 1).await;
+    }
+    let clock = Arc::new(ManualClock::new(1_780_000_000_000));
+    let broker = SqliteBroker::open(SqliteOptions { clock: clock.clone(), ..scratch.options() }).unwrap();
+    broker.maintain(&queue()).await.unwrap();
+    clock.advance(10_000);
+    let lost = broker.maintain(&queue()).await.unwrap().lost;
+    assert_eq!(lost.len(), 1);
+}
+
 #[cfg(feature = "conformance")]
 #[tokio::test]
 async fn a_database_put_back_is_as_it_was() {

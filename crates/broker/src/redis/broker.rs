@@ -343,7 +343,13 @@ impl RedisBroker {
     }
 
     /// A page of a list, and where the next begins.
-    async fn page(&self, queue: &QueueName, state: State, from: u64, most: usize) -> Result<(Option<u64>, Vec<TaskView>)> {
+    async fn page(
+        &self,
+        queue: &QueueName,
+        state: State,
+        from: u64,
+        most: usize,
+    ) -> Result<(Option<u64>, Vec<TaskView>)> {
         let put = |command: &mut Cmd| {
             command.arg(state.as_str()).arg(from).arg(most);
         };

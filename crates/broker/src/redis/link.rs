@@ -123,10 +123,12 @@ fn late(operation: &'static str) -> BrokerError {
 pub(super) fn classify(operation: &'static str, error: &RedisError) -> BrokerError {
     let reason = error.to_string();
     match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH" | "NOPERM")) => BrokerError::Unfit(format!(
-            "Redis refuses Tidemill: {reason}. Check the user and password of broker.url, and that the user may run \
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH" | "NOPERM")) => {
+            BrokerError::Unfit(format!(
+                "Redis refuses Tidemill: {reason}. Check the user and password of broker.url, and that the user may run \
              EVALSHA, SCRIPT, INFO, BLPOP, SUBSCRIBE and PUBLISH on keys and channels tidemill:*"
-        )),
+            ))
+        }
         (ErrorKind::InvalidClientConfig, _) => BrokerError::Unfit(format!("broker.url cannot be used: {reason}")),
         (_, Some("OOM")) => BrokerError::StoreFull { operation, reason },
         (ErrorKind::Server(ServerErrorKind::ResponseError), code) if code != Some("MISCONF") => {

@@ -88,7 +88,8 @@ impl RedisBroker {
         let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
         let address = info.addr().to_string();
         let info = info.clone().set_redis_settings(settings);
-        let client = match authorities {
+        let speaks_tls = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
+        let client = match authorities.filter(|_| speaks_tls) {
             Some(file) => {
                 let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(read(file)?) };
                 redis::Client::build_with_tls(info, certificates)

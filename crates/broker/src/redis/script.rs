@@ -151,7 +151,12 @@ mod tests {
     #[test]
     fn every_library_that_a_script_names_exists() {
         for script in all() {
-            let named = script.real.text.lines().filter_map(|line| line.strip_prefix("-- LIBS ")).flat_map(str::split_whitespace);
+            let named = script
+                .real
+                .text
+                .lines()
+                .filter_map(|line| line.strip_prefix("-- LIBS "))
+                .flat_map(str::split_whitespace);
             for library in named.filter(|word| *word != "-") {
                 assert!(LIBRARY.iter().any(|(known, _)| *known == library), "{}: {library}", script.name);
             }

@@ -117,7 +117,9 @@ async fn connect(client: &redis::Client, publishers: &Publishers) -> redis::Redi
         }
         Ok((sink, stream))
     };
-    timeout(SUBSCRIBE_DEADLINE, connecting).await.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
+    timeout(SUBSCRIBE_DEADLINE, connecting)
+        .await
+        .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
 }
 
 /// The channels that somebody watches; those that nobody watches any more are dropped.
@@ -177,7 +179,9 @@ async fn listen(
 }
 
 async fn within<T>(action: impl Future<Output = redis::RedisResult<T>>) -> redis::RedisResult<T> {
-    timeout(SUBSCRIBE_DEADLINE, action).await.unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
+    timeout(SUBSCRIBE_DEADLINE, action)
+        .await
+        .unwrap_or_else(|_| Err((redis::ErrorKind::Io, "no answer in time").into()))
 }
 
 fn answer(request: Request, answer: Result<()>) {

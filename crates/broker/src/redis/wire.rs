@@ -29,7 +29,7 @@ pub(super) fn put_batch(command: &mut Cmd, batch: &[NewTask], request: RequestId
 
 /// A settlement, as `exchange.lua` takes it.
 pub(super) fn put_settlement(command: &mut Cmd, settlement: &Settlement) {
-    command.arg(settlement.task.as_str()).arg(settlement.token.counter).arg(settlement.ran_ms);
+    command.arg(settlement.task.as_str()).arg(settlement.token.to_string()).arg(settlement.ran_ms);
     match &settlement.outcome {
         Outcome::Succeeded { result } => {
             command.arg("s").arg(result.as_deref().unwrap_or_default());

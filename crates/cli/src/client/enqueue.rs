@@ -10,11 +10,11 @@ use crate::output::{Format, print, printable, structured};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  tidemill enqueue send_email --payload '{\"to\": \"a@example.org\", \"subject\": \"hello\"}' --retries 3
-  tidemill enqueue send_email --payload @mail.json --delay 10m
-  tidemill enqueue send_email --payload @mail.json --at 2027-01-01T08:00:00Z --id new-year
+  tidemill enqueue send_email --payload '{\"to\": \"a@b.org\", \"subject\": \"hi\"}'
+  tidemill enqueue send_email --payload @mail.json --delay 10m --retries 3
+  tidemill enqueue send_email --payload @mail.json --at 2027-01-01T08:00:00Z
   jq -c . mail.json | tidemill enqueue send_email --payload - -o name
-  tidemill enqueue --batch @tasks.json      a JSON array of tasks, taken whole or not at all";
+  tidemill enqueue --batch @tasks.json    a JSON array, taken whole or not at all";
 
 /// Arguments of `enqueue`.
 #[derive(Debug, Args)]

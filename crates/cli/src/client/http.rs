@@ -121,7 +121,10 @@ fn refusal(status: u16, text: &str) -> String {
     };
     let hint = if status == 401 { "; give a token with --token or TIDEMILL_TOKEN" } else { "" };
     let mut sentences = vec![format!("{}{hint}", problem.detail)];
-    sentences.extend(problem.errors.iter().map(|error| format!("  at {}: {}", place(&error.pointer), error.detail)));
+    sentences.extend(problem.errors.iter().map(|error| match place(&error.pointer) {
+        place if error.detail == problem.detail => format!("  at {place}"),
+        place => format!("  at {place}: {}", error.detail),
+    }));
     sentences.join("\n")
 }
 

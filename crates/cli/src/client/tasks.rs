@@ -12,10 +12,10 @@ use crate::output::{Format, print, structured};
 
 const EXAMPLES: &str = "\
 EXAMPLES:
-  tidemill tasks                             all tasks, by state
+  tidemill tasks                 all tasks, by state
   tidemill tasks --state dead --type send_email -o wide
   tidemill tasks --state dead --all -o name | xargs tidemill tasks retry
-  tidemill tasks get task123                 everything about one, with the errors of its attempts
+  tidemill tasks get task123     one, with the errors of its attempts
   tidemill tasks cancel task123 task456";
 
 /// How many tasks are listed unless more are asked for.

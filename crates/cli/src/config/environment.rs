@@ -7,8 +7,8 @@ use super::value::Value;
 
 /// Variables of ours that are no settings: those of the client, and what the tests pass on.
 const OTHERS: [&str; 4] = ["TIDEMILL_CONFIG", "TIDEMILL_SERVER", "TIDEMILL_TOKEN", "TIDEMILL_BIN"];
-/// Variables of the tests.
-const TEST_PREFIX: &str = "TIDEMILL_TEST_";
+/// What the names of variables begin with that steer the tests.
+const TEST_PREFIXES: [&str; 3] = ["TIDEMILL_TEST_", "TIDEMILL_MODEL_", "TIDEMILL_SKIP_"];
 
 /// A setting found in the environment.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ fn unknown(name: &str) -> String {
 }
 
 fn is_other(name: &str) -> bool {
-    OTHERS.contains(&name) || name.starts_with(TEST_PREFIX) || is_service_link(name)
+    OTHERS.contains(&name) || TEST_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || is_service_link(name)
 }
 
 /// Whether Kubernetes put it there, for a Service whose name begins with `tidemill`: `TIDEMILL_SERVICE_HOST`,

@@ -147,6 +147,17 @@ impl Config {
         serde_json::from_value(root.into()).map_err(|error| Faults(vec![format!("the configuration: {error}")]))
     }
 
+    /// What was set of a queue's settings rather than left at its default: the members of a `QueueSettings`, as JSON.
+    pub fn chosen_queue_settings(&self) -> serde_json::Map<String, serde_json::Value> {
+        let mut chosen = serde_json::Map::new();
+        for (setting, value, origin) in self.entries() {
+            if let (Some(key), true) = (setting.key.strip_prefix("queue.settings."), *origin != Origin::Default) {
+                insert(&mut chosen, key, value.json());
+            }
+        }
+        chosen
+    }
+
     /// Each setting with its value and origin.
     pub fn entries(&self) -> impl Iterator<Item = (&'static table::Setting, &Value, &Origin)> {
         SETTINGS.iter().zip(&self.entries).map(|(setting, (value, origin))| (setting, value, origin))
@@ -270,6 +281,14 @@ mod tests {
         let Faults(faults) = Config::resolve(Role::Api, layers).unwrap_err();
         assert_eq!(faults.len(), 3, "{faults:?}");
         assert_eq!(faults[2], "--set: there is no setting log.levle; did you mean log.level?");
+    }
+
+    #[test]
+    fn only_what_was_set_of_a_queue_is_chosen() {
+        let text = "queue:\n  settings:\n    retries: 0\n    backoff:\n      max_ms: 5\n";
+        let chosen = Config::resolve(Role::Api, file(text)).unwrap().chosen_queue_settings();
+        let expected = serde_json::json!({ "retries": 0, "backoff": { "max_ms": 5 } });
+        assert_eq!(serde_json::Value::from(chosen), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tidemill_api::Server;
 use tidemill_telemetry::metrics::Metrics;
 
 use super::signals::Stop;
-use super::{parts, process, store};
+use super::{parts, process, queue, store};
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
@@ -17,7 +17,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Api, &args.settings, serve)
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
     let broker = store::open(&settings.broker.url)?;
@@ -31,7 +31,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     };
     process::announce(Role::Api, &settings, server.local_addr(), &broker.describe());
-    let contact = store::first_contact(broker.clone(), stop.stop.clone());
+    let contact = async {
+        store::first_contact(broker.clone(), stop.stop.clone()).await?;
+        queue::settle(&broker, &settings.queue, &chosen, &stop.stop).await
+    };
     let result = process::together(&stop, contact, server.run(stop.stop.clone())).await;
     store::close(&broker).await;
     tracing::info!("stopped");

@@ -9,6 +9,7 @@ pub mod config;
 mod drain;
 mod parts;
 mod process;
+mod queue;
 mod signals;
 pub mod standalone;
 mod store;

@@ -16,17 +16,21 @@ use super::{config, local_url, parts};
 /// How long blocking work may outlive everything else before the process ends without it.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What was set of a queue's settings, as JSON.
+pub(super) type Chosen = serde_json::Map<String, serde_json::Value>;
+
 /// Resolves the settings, starts logs and runtime, runs `serve` to its end and flushes the logs.
 pub(super) fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
 where
-    F: FnOnce(Settings) -> Fut,
+    F: FnOnce(Settings, Chosen) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let settings = config::resolve(role, args)?.settings()?;
+    let config = config::resolve(role, args)?;
+    let settings = config.settings()?;
     let logs = parts::logs(&settings.log)?;
     log_panics();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(settings));
+    let result = runtime.block_on(serve(settings, config.chosen_queue_settings()));
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     drop(logs);
     result

@@ -7,7 +7,7 @@ use tidemill_executor::Executor;
 use tidemill_telemetry::metrics::Metrics;
 
 use super::signals::Stop;
-use super::{drain, parts, process, store};
+use super::{drain, parts, process, queue, store};
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
@@ -18,7 +18,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Standalone, &args.settings, serve)
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
     let broker = store::open(&settings.broker.url)?;
@@ -39,7 +39,10 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         let _whatever_ends_it = ends.stop.clone().drop_guard();
         executor.run(ends.stop, ends.abort).await
     });
-    let contact = store::first_contact(broker.clone(), stop.stop.clone());
+    let contact = async {
+        store::first_contact(broker.clone(), stop.stop.clone()).await?;
+        queue::settle(&broker, &settings.queue, &chosen, &stop.stop).await
+    };
     let result = process::together(&stop, contact, server.run(stop.stop.clone())).await;
     let report = running.await?;
     store::close(&broker).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_broker::{Broker, BrokerError};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::value::mask_url;
@@ -14,8 +14,6 @@ use crate::exit::usage;
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a store that was away at the start is asked again.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How often it is told that the store is still away.
-const TELL_EVERY: Duration = Duration::from_secs(30);
 /// How long closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -27,22 +25,15 @@ pub(super) fn open(url: &str) -> anyhow::Result<Arc<dyn Broker>> {
     })
 }
 
-/// Waits for the first contact, and tells when it is long in coming. The error says why the store can never serve.
+/// Waits for the first contact. The error says why the store can never serve; that it is away for now, the API and the
+/// executor say themselves.
 pub(super) async fn first_contact(broker: Arc<dyn Broker>, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut told: Option<Instant> = None;
     loop {
-        let reason = match timeout(PING_TIMEOUT, broker.ping()).await {
-            Ok(Ok(())) => {
-                tracing::info!(broker = broker.describe(), "the broker answers");
-                return Ok(());
-            }
+        match timeout(PING_TIMEOUT, broker.ping()).await {
+            Ok(Ok(())) => return Ok(()),
             Ok(Err(BrokerError::Unfit(reason))) => return Err(usage(reason)),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "no answer in time".to_owned(),
-        };
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            told = Some(Instant::now());
-            tracing::warn!(broker = broker.describe(), reason, "the broker does not answer; trying until it does");
+            Ok(Err(error)) => tracing::debug!(%error, "no first contact with the broker yet"),
+            Err(_) => tracing::debug!("no first contact with the broker yet: no answer in time"),
         }
         tokio::select! {
             () = sleep(ASK_EVERY) => {}

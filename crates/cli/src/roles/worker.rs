@@ -19,7 +19,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Worker, &args.settings, serve)
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
     let broker = store::open(&settings.broker.url)?;

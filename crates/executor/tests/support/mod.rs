@@ -95,10 +95,10 @@ impl Fake {
         if latency > 0 {
             tokio::time::sleep(Duration::from_millis(latency)).await;
         }
-        match self.down.load(Ordering::Relaxed) {
-            true => Err(BrokerError::Unavailable { operation, reason: "down".to_owned() }),
-            false => Ok(()),
+        if self.down.load(Ordering::Relaxed) {
+            return Err(BrokerError::Unavailable { operation, reason: "down".to_owned() });
         }
+        Ok(())
     }
 
     /// Loses the workers, as if their leases had run out.
@@ -115,7 +115,7 @@ impl Fake {
 }
 
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let waited = timeout(Duration::from_secs(180), async {
+    let waited = timeout(Duration::from_mins(3), async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -179,10 +179,8 @@ impl Broker for Fake {
 
     async fn settings(&self, queue: &QueueName) -> Result<QueueSettings> {
         self.reach("settings").await?;
-        self.with(|store| match store.exists {
-            true => Ok(store.settings),
-            false => Err(BrokerError::UnknownQueue { operation: "settings", queue: queue.clone() }),
-        })
+        let unknown = || BrokerError::UnknownQueue { operation: "settings", queue: queue.clone() };
+        self.with(|store| store.exists.then_some(store.settings).ok_or_else(unknown))
     }
 
     async fn register(&self, _: &QueueName, worker: &WorkerInfo) -> Result<()> {
@@ -219,7 +217,8 @@ impl Broker for Fake {
             let log = (exchange.worker, exchange.number, exchange.finished.len(), exchange.want, claims.len());
             store.exchanges.push(log);
             let now = Instant::now();
-            let next_due_ms = store.later.iter().map(|(at, _)| (*at - now).as_millis() as u64 + 1).min();
+            let next_due_ms =
+                store.later.iter().map(|(at, _)| u64::try_from((*at - now).as_millis()).unwrap() + 1).min();
             let done = Exchanged::Done { settled, claims, pending: store.pending.len() as u64, next_due_ms, paused };
             store.workers.insert(
                 exchange.worker,
@@ -407,7 +406,7 @@ pub(crate) fn start(fake: Arc<Fake>, change: impl FnOnce(&mut ExecutorOptions)) 
 
 impl Rig {
     pub(crate) async fn report(self) -> Report {
-        timeout(Duration::from_secs(60), self.report).await.expect("the executor ends").unwrap()
+        timeout(Duration::from_mins(1), self.report).await.expect("the executor ends").unwrap()
     }
 
     pub(crate) async fn stopped(self) -> Report {

@@ -74,7 +74,7 @@ impl Clocks {
     }
 
     /// Two answers to an exchange. Of a repeated one, figures may be those of then or of now.
-    pub fn exchanged(&mut self, store: Exchanged, model: Exchanged, repeated: bool) -> Result<(), Difference> {
+    pub fn exchanged(&mut self, store: &Exchanged, model: &Exchanged, repeated: bool) -> Result<(), Difference> {
         let (
             Exchanged::Done { settled, claims, pending, next_due_ms, paused },
             Exchanged::Done {
@@ -84,9 +84,9 @@ impl Clocks {
                 next_due_ms: expected_due,
                 paused: expected_paused,
             },
-        ) = (&store, &model)
+        ) = (store, model)
         else {
-            return same("exchange", &store, &model);
+            return same("exchange", store, model);
         };
         same("settled", settled, expected_settled)?;
         let ids = |claims: &[Claim]| claims.iter().map(|claim| claim.task.to_string()).collect::<Vec<_>>();

@@ -232,11 +232,11 @@ impl Model {
         }
     }
 
-    fn to_tail(&mut self, id: &TaskId) {
+    fn put_last(&mut self, id: &TaskId) {
         self.put(id, VecDeque::push_back);
     }
 
-    fn to_head(&mut self, id: &TaskId) {
+    fn put_first(&mut self, id: &TaskId) {
         self.put(id, VecDeque::push_front);
     }
 

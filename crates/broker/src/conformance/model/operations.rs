@@ -71,7 +71,7 @@ impl Model {
             names.push(task.name());
             self.tasks.insert(new.id.clone(), task);
             if due_ms <= self.now_ms {
-                self.to_tail(&new.id);
+                self.put_last(&new.id);
             }
             created.push(Enqueued::Created(self.tasks[&new.id].state()));
         }
@@ -84,8 +84,7 @@ impl Model {
     /// Registers an incarnation, or renews its lease.
     pub fn register(&mut self, info: &WorkerInfo) {
         let lease_end_ms = self.now_ms + u64::from(self.settings.lease_ms);
-        let new =
-            Incarnation { info: info.clone(), lease_end_ms, number: 0, settled: Vec::new(), claims: Vec::new() };
+        let new = Incarnation { info: info.clone(), lease_end_ms, number: 0, settled: Vec::new(), claims: Vec::new() };
         self.workers.entry(info.id).or_insert(new).lease_end_ms = lease_end_ms;
     }
 
@@ -223,7 +222,7 @@ impl Model {
         (task.failures, task.losses) = (0, 0);
         let before = self.head();
         self.counters.requeued += 1;
-        self.to_tail(id);
+        self.put_last(id);
         if !state.is_live() {
             let name = self.name(id);
             self.tell(Event::Scheduled(vec![name]));
@@ -293,8 +292,7 @@ impl Model {
 
     fn claim(&mut self, id: &TaskId, token: ClaimToken, place: usize) -> Claim {
         self.out_of_line(id);
-        let held =
-            Held { token, tick: self.tick, place, started_ms: self.now_ms, asked: false, progress: None };
+        let held = Held { token, tick: self.tick, place, started_ms: self.now_ms, asked: false, progress: None };
         self.tasks.get_mut(id).expect("a pending task").place = Place::Active(held);
         self.counters.started += 1;
         let name = self.name(id);
@@ -340,7 +338,7 @@ impl Model {
             settled.push(answer);
         }
         for id in released.iter().rev() {
-            self.to_head(id);
+            self.put_first(id);
         }
         settled
     }
@@ -420,7 +418,7 @@ impl Model {
             return self.end(id, State::Cancelled);
         }
         self.counters.released += 1;
-        self.to_head(id);
+        self.put_first(id);
     }
 
     fn lose_all(&mut self, gone: &[WorkerId]) -> Vec<Lost> {
@@ -441,7 +439,7 @@ impl Model {
                 State::Pending
             };
             if state == State::Pending {
-                self.to_head(&id);
+                self.put_first(&id);
             } else {
                 self.end(&id, state);
             }
@@ -481,10 +479,10 @@ impl Model {
             .collect();
         due.sort();
         for (_, id, _) in due.iter().filter(|(_, _, aside)| !aside) {
-            self.to_tail(id);
+            self.put_last(id);
         }
         for (_, id, _) in due.iter().rev().filter(|(_, _, aside)| *aside) {
-            self.to_head(id);
+            self.put_first(id);
         }
         due.len() as u64
     }

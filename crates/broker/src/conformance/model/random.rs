@@ -119,9 +119,8 @@ fn steps() -> impl Strategy<Value = Vec<Op>> {
         .prop_map(|(ids, delay, priority)| Op::Enqueue { ids, delay, priority });
     let exchange = (slot(), vec((any::<u8>(), end()), 0..4), 0..4_usize, proptest::bool::weighted(0.15))
         .prop_map(|(slot, ends, want, lost)| Op::Exchange { slot, ends, want, lost });
-    let purged = proptest::sample::select(
-        State::ALL.into_iter().filter(|state| *state != State::Active).collect::<Vec<_>>(),
-    );
+    let purged =
+        proptest::sample::select(State::ALL.into_iter().filter(|state| *state != State::Active).collect::<Vec<_>>());
     let step = prop_oneof![
         24 => enqueue,
         4 => Just(Op::EnqueueAgain),

@@ -13,9 +13,9 @@ use tidemill_core::{
 };
 use uuid::Uuid;
 
+use super::Model;
 use super::compare::{Clocks, Difference, heartbeats, maintained, same};
 use super::operations::{Refusal, Taken};
-use super::Model;
 use crate::conformance::harness::{Backend, Snapshot, fresh_queue};
 use crate::{Broker, BrokerError, Delivery, Exchange, Exchanged, ListQuery, Subscription};
 
@@ -127,8 +127,11 @@ fn settings(choice: u8) -> QueueSettings {
         2 => ([0, 3, 0], 100_000),
         _ => ([100, 100, 100], 4),
     };
-    let retention =
-        Retention { succeeded: keep(counts[0], parts), dead: keep(counts[1], parts), cancelled: keep(counts[2], parts) };
+    let retention = Retention {
+        succeeded: keep(counts[0], parts),
+        dead: keep(counts[1], parts),
+        cancelled: keep(counts[2], parts),
+    };
     QueueSettings {
         retention,
         max_tasks: if choice.is_multiple_of(3) { 4 } else { 1_000 },
@@ -147,6 +150,7 @@ fn task_type(number: u8) -> TaskType {
     TaskType::new(["work", "mail", "fax"][usize::from(number % 3)]).unwrap()
 }
 
+#[allow(clippy::needless_pass_by_value)] // the shape of map_err
 fn failed(error: BrokerError) -> Difference {
     format!("the store failed: {error}")
 }
@@ -327,7 +331,7 @@ impl<'a> Walk<'a> {
         };
         let store = self.broker.exchange(&self.queue, &exchange).await.map_err(failed)?;
         let model = self.model.exchange(&exchange);
-        self.clocks.exchanged(store, model.clone(), repeated.is_some())?;
+        self.clocks.exchanged(&store, &model, repeated.is_some())?;
         let process = self.processes[slot].as_mut().expect("a process");
         process.unanswered = None;
         match model {
@@ -406,7 +410,7 @@ impl<'a> Walk<'a> {
         let exchange = Exchange { worker: process.info.id, number, finished: Vec::new(), want: 1 };
         let store = self.broker.exchange(&self.queue, &exchange).await.map_err(failed)?;
         let model = self.model.exchange(&exchange);
-        self.clocks.exchanged(store, model, true)?;
+        self.clocks.exchanged(&store, &model, true)?;
         self.forget_process(slot);
         Ok(())
     }

@@ -90,7 +90,11 @@ pub async fn a_late_settlement_is_refused_and_counted(backend: &dyn Backend) {
     scene.lose_the_silent().await;
     let mut worker = scene.worker().await;
     let claim = worker.claim_one().await;
-    assert_eq!(worker.settle(&late, SUCCEEDED).await, Settled::Refused, "the process that lost it, as a new incarnation");
+    assert_eq!(
+        worker.settle(&late, SUCCEEDED).await,
+        Settled::Refused,
+        "the process that lost it, as a new incarnation"
+    );
     assert_eq!(scene.task("x").await.unwrap().worker, Some(worker.id));
     assert_eq!(worker.settle(&claim, failed(None)).await, Settled::Now(State::Dead));
     assert_eq!(worker.settle(&late, SUCCEEDED).await, Settled::Refused);

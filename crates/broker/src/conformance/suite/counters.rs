@@ -63,9 +63,8 @@ pub async fn figures_of_states_equal_their_lists(backend: &dyn Backend) {
     let names: Vec<String> = (0..12).map(|n| format!("t{n}")).collect();
     let batch: Vec<_> = names.iter().map(|text| task(text)).collect();
     scene.enqueue(&batch).await.unwrap();
-    let later: Vec<_> = (0..3)
-        .map(|n| NewTask { start: Start::AfterMs(60_000), ..task(&format!("later{n}")) })
-        .collect();
+    let later: Vec<_> =
+        (0..3).map(|n| NewTask { start: Start::AfterMs(60_000), ..task(&format!("later{n}")) }).collect();
     scene.enqueue(&later).await.unwrap();
     let mut worker = scene.worker().await;
     let claims = worker.claim(8).await;

@@ -201,8 +201,26 @@ pub async fn ten_thousand_tasks_are_one_batch(backend: &dyn Backend) {
 pub async fn ids_with_odd_characters_are_ids(backend: &dyn Backend) {
     let long = "é".repeat(128);
     let odd = [
-        "日本 ☂", "a b", "it's", "\"quoted\"", "a:b:c", "{a}", "{}", "a\\b", "%s%n", "*", "[a-z]?", "0", "-1", "null",
-        "..", "a/b", "'; DROP TABLE tasks; --", " ", "🦀", &long,
+        "日本 ☂",
+        "a b",
+        "it's",
+        "\"quoted\"",
+        "a:b:c",
+        "{a}",
+        "{}",
+        "a\\b",
+        "%s%n",
+        "*",
+        "[a-z]?",
+        "0",
+        "-1",
+        "null",
+        "..",
+        "a/b",
+        "'; DROP TABLE tasks; --",
+        " ",
+        "🦀",
+        &long,
     ];
     let scene = Scene::new(backend).await;
     scene.add(&odd).await;

@@ -31,8 +31,7 @@ pub async fn a_tasks_life_is_told_in_order(backend: &dyn Backend) {
     scene.advance(1_001).await;
     let claim = worker.claim_one().await;
     worker.settle(&claim, SUCCEEDED).await;
-    let expected =
-        [scheduled(&["x"]), next("x"), start("x"), next("x"), start("x"), done("x", State::Succeeded)];
+    let expected = [scheduled(&["x"]), next("x"), start("x"), next("x"), start("x"), done("x", State::Succeeded)];
     assert_eq!(watch.events().await, expected);
 }
 
@@ -73,9 +72,12 @@ pub async fn done_comes_once_for_every_end(backend: &dyn Backend) {
     worker.exchange(finished, 0).await;
     worker.settle(&claims[0], SUCCEEDED).await;
     scene.broker.delete(&scene.queue, &id("b")).await.unwrap();
-    let expected =
-        [done("a", State::Succeeded), done("b", State::Dead), done("c", State::Cancelled), next("e")];
-    assert_eq!(watch.events().await, expected, "none for a retry, a release, a late settlement, a deletion of the ended");
+    let expected = [done("a", State::Succeeded), done("b", State::Dead), done("c", State::Cancelled), next("e")];
+    assert_eq!(
+        watch.events().await,
+        expected,
+        "none for a retry, a release, a late settlement, a deletion of the ended"
+    );
 }
 
 pub async fn controls_are_told(backend: &dyn Backend) {
@@ -88,13 +90,7 @@ pub async fn controls_are_told(backend: &dyn Backend) {
     broker.delete(queue, &id("b")).await.unwrap();
     assert_eq!(
         watch.events().await,
-        [
-            done("a", State::Cancelled),
-            next("b"),
-            done("d", State::Cancelled),
-            done("b", State::Cancelled),
-            next("c")
-        ]
+        [done("a", State::Cancelled), next("b"), done("d", State::Cancelled), done("b", State::Cancelled), next("c")]
     );
     broker.retry(queue, &id("a")).await.unwrap();
     broker.pause(queue, true).await.unwrap();
@@ -170,14 +166,8 @@ pub async fn events_of_all_processes_come_in_one_order(backend: &dyn Backend) {
     let mut worker = elsewhere.worker().await;
     let claim = worker.claim_one().await;
     worker.settle(&claim, SUCCEEDED).await;
-    let expected = [
-        scheduled(&["a"]),
-        next("a"),
-        scheduled(&["b"]),
-        start("a"),
-        next("b"),
-        done("a", State::Succeeded),
-    ];
+    let expected =
+        [scheduled(&["a"]), next("a"), scheduled(&["b"]), start("a"), next("b"), done("a", State::Succeeded)];
     assert_eq!(here.events().await, expected);
     assert_eq!(there.events().await[..6], expected);
 }

@@ -45,10 +45,7 @@ pub async fn registering_again_keeps_claims(backend: &dyn Backend) {
     scene.advance(LEASE_MS / 2 + 1).await;
     scene.maintain().await;
     assert_eq!(scene.broker.workers(&scene.queue).await.unwrap().len(), 1);
-    assert!(matches!(
-        scene.broker.heartbeat(&scene.queue, &worker.id, &[]).await.unwrap(),
-        Heartbeat::Renewed { .. }
-    ));
+    assert!(matches!(scene.broker.heartbeat(&scene.queue, &worker.id, &[]).await.unwrap(), Heartbeat::Renewed { .. }));
 }
 
 pub async fn a_silent_workers_tasks_are_pending_again(backend: &dyn Backend) {

@@ -8,9 +8,8 @@ use crate::conformance::scene::{SUCCEEDED, Scene, WORK, failed, id, info, settle
 
 pub async fn a_list_comes_in_pages_without_gap_or_overlap(backend: &dyn Backend) {
     let scene = Scene::new(backend).await;
-    let batch: Vec<_> = (0..60)
-        .map(|n| NewTask { priority: Priority::new(n % 3 - 1).unwrap(), ..task(&format!("t{n:02}")) })
-        .collect();
+    let batch: Vec<_> =
+        (0..60).map(|n| NewTask { priority: Priority::new(n % 3 - 1).unwrap(), ..task(&format!("t{n:02}")) }).collect();
     scene.enqueue(&batch).await.unwrap();
     let later: Vec<_> =
         (0..25).map(|n| NewTask { start: Start::AfterMs(60_000 + n % 4), ..task(&format!("later{n}")) }).collect();

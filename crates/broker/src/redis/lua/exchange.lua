@@ -2,7 +2,7 @@
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress leases workers exchanges stats wake channel
 -- LIBS  clock record bulk events line ends due claims
 -- FLAGS allow-oom
--- ARGV  worker, number, want, most to promote, set-aside ms; then per settlement: id, exchange of the claim, ran ms, code and its data:
+-- ARGV  worker, number, want, most to promote, set-aside ms; then per settlement: id, claim token, ran ms, code and its data:
 --       s result | f retry-in-ms ("" for never) kind message | u | l | c
 -- REPLY {"OK", letters, pending, next due ms, paused, started, id, record, "failures losses" or "", …} | {"NOQUEUE"} | {"RETIRED"}
 --       a letter per settlement: x refused, else the state: s d(ead) c(ancelled) r(etrying) p(ending) y (delayed)
@@ -60,7 +60,7 @@ local letters, ran, refused = {}, 0, 0
 local settled = {}
 local at = 6
 while at <= #ARGV do
-  local task = { id = ARGV[at], prefix = worker .. ':' .. ARGV[at + 1] .. ':', ran = ARGV[at + 2], code = ARGV[at + 3] }
+  local task = { id = ARGV[at], prefix = ARGV[at + 1] .. ':', ran = ARGV[at + 2], code = ARGV[at + 3] }
   at = at + 4
   if task.code == 's' then
     task.result = ARGV[at]
@@ -141,7 +141,8 @@ if #settled > 0 then
   local done, scores, rows, seen = {}, {}, {}, {}
   local releases = {}
   for i, task in ipairs(settled) do
-    if seen[task.id] or not held[i] or string.sub(held[i], 1, #task.prefix) ~= task.prefix then
+    if seen[task.id] or not held[i] or string.sub(task.prefix, 1, #worker) ~= worker
+      or string.sub(held[i], 1, #task.prefix) ~= task.prefix then
       letters[i] = 'x'
       refused = refused + 1
     else

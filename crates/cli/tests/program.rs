@@ -1,0 +1,248 @@
+//! The program as people meet it: what it says, how it ends, and what its commands do to a server that it runs itself.
+
+mod server;
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use server::{Standalone, tidemill, told};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[test]
+fn help_teaches_by_example_and_a_lone_name_is_a_call_for_help() {
+    let alone = told(&mut tidemill());
+    assert_eq!(alone.code, 2);
+    assert!(alone.err.contains("EXAMPLES:"), "{}", alone.err);
+    let help = told(tidemill().args(["schedule", "--help"]));
+    assert_eq!(help.code, 0);
+    assert!(help.out.contains("tidemill schedule task123=1000 task456=2500"), "{}", help.out);
+}
+
+#[test]
+fn a_wrong_configuration_is_told_with_file_line_and_the_right_key_and_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    std::fs::write(&file, "app:\n  prot: 8080\n").unwrap();
+    for command in ["standalone", "api", "worker", "config"] {
+        let end = told(tidemill().arg(command).arg("--config").arg(&file));
+        assert_eq!(end.code, 2, "{command}: {}", end.err);
+        let expected =
+            format!("tidemill: {}:2:3: there is no setting app.prot; did you mean app.port?\n", file.display());
+        assert_eq!(end.err, expected, "{command}");
+    }
+    let end = told(tidemill().args(["config"]).env("TIDEMILL_APP__PROT", "1"));
+    assert_eq!(end.code, 2);
+    assert!(end.err.contains("did you mean TIDEMILL_APP__PORT?"), "{}", end.err);
+    let end = told(tidemill().args(["standalone", "--port", "eighty"]));
+    assert_eq!((end.code, end.err.lines().count()), (2, 1), "{}", end.err);
+    let end = told(tidemill().args(["standalone", "--config", "/does/not/exist.yaml"]));
+    assert_eq!((end.code, end.err.lines().count()), (2, 1), "{}", end.err);
+}
+
+#[test]
+fn config_print_says_where_each_value_came_from_and_hides_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.yaml");
+    std::fs::write(&file, "broker:\n  url: redis://user:hunter2@host\nauth:\n  tokens: [hunter2]\n").unwrap();
+    let mut command = tidemill();
+    command.args(["config", "--print", "--port", "81", "--config"]).arg(&file).env("TIDEMILL_LOG__LEVEL", "debug");
+    let end = told(&mut command);
+    assert_eq!(end.code, 0, "{}", end.err);
+    let lines: Vec<Vec<&str>> = end.out.lines().map(|line| line.split_whitespace().collect()).collect();
+    let of = |key: &str| lines.iter().find(|line| line[0] == key).unwrap()[1..].join(" ");
+    assert_eq!(of("app.port"), "81 --port");
+    assert_eq!(of("log.level"), "debug env TIDEMILL_LOG__LEVEL");
+    assert_eq!(of("broker.url"), format!("redis://user:***@host {}:2", file.display()));
+    assert_eq!(of("app.host"), "0.0.0.0 default");
+    assert!(!end.out.contains("hunter2"));
+
+    let json = told(command.args(["-o", "json"]));
+    let entries: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert!(entries.as_array().unwrap().iter().any(|entry| entry["key"] == "app.port" && entry["value"] == 81));
+    assert!(!json.out.contains("hunter2"));
+}
+
+#[test]
+fn a_taken_port_and_an_unusable_data_folder_are_one_sentence_and_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut command = tidemill();
+    command.current_dir(folder.path()).args([
+        "standalone",
+        "--host",
+        "127.0.0.1",
+        "--log-level",
+        "off",
+        "--port",
+        &port,
+    ]);
+    let end = told(&mut command);
+    assert_eq!((end.code, end.err.lines().count()), (2, 1), "{}", end.err);
+    assert!(end.err.contains(&port) && end.err.contains("taken"), "{}", end.err);
+
+    let obstacle = folder.path().join("file");
+    std::fs::write(&obstacle, "not a folder").unwrap();
+    let mut command = tidemill();
+    command.current_dir(folder.path()).args(["standalone", "--port", "0", "--log-level", "off", "--data-dir"]);
+    let end = told(command.arg(obstacle.join("data")));
+    assert_eq!((end.code, end.err.lines().count()), (2, 1), "{}", end.err);
+}
+
+#[test]
+fn a_second_process_on_the_same_data_folder_is_refused_with_code_2() {
+    let first = Standalone::start(&[]);
+    let mut second = tidemill();
+    second.current_dir(first.folder()).args(["standalone", "--host", "127.0.0.1", "--port", "0", "--log-level", "off"]);
+    let end = told(&mut second);
+    assert_eq!((end.code, end.err.lines().count()), (2, 1), "{}", end.err);
+}
+
+#[test]
+fn a_server_that_is_away_is_code_3_and_a_hint() {
+    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = format!("http://{away}");
+    for command in [&["tasks"][..], &["queues"], &["schedule", "a=1"], &["enqueue", "sleep"]] {
+        let end = told(tidemill().args(command).args(["--server", &server]));
+        assert_eq!(end.code, 3, "{command:?}: {}", end.err);
+        assert!(end.err.contains("tidemill standalone") && end.err.contains(&server), "{}", end.err);
+    }
+    assert_eq!(told(tidemill().args(["healthcheck", "--server", &server])).code, 1);
+}
+
+#[test]
+fn the_client_schedules_enqueues_lists_and_controls() {
+    let server = Standalone::start(&[]);
+    let says = |arguments: &[&str]| {
+        let end = told(server.client().args(arguments));
+        assert_eq!(end.code, 0, "{arguments:?}: {}", end.err);
+        end.out
+    };
+    assert_eq!(says(&["healthcheck", "--server", server.url()]), "ready\n");
+    says(&["queues", "pause"]);
+    assert_eq!(says(&["schedule", "b=1", "a=2"]), "task b scheduled: 1 ms\ntask a scheduled: 2 ms\n");
+    assert_eq!(says(&["tasks", "--state", "pending", "-o", "name"]), "b\na\n");
+    let table = says(&["tasks"]);
+    assert!(table.starts_with("ID   TYPE    STATE     ATTEMPTS   AGE\nb    sleep   pending   0/1        "), "{table}");
+
+    let again = told(server.client().args(["schedule", "a=2"]));
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("\"a\""), "{}", again.err);
+    let wrong = told(server.client().args(["schedule", "c=99999999999"]));
+    assert_eq!(wrong.code, 1);
+    assert!(wrong.err.contains("at /c"), "{}", wrong.err);
+    assert_eq!(told(server.client().args(["tasks", "get", "nothing"])).code, 1);
+
+    assert_eq!(says(&["tasks", "cancel", "a"]), "task a cancelled\n");
+    assert_eq!(says(&["tasks", "delete", "a"]), "task a deleted\n");
+    assert_eq!(says(&["enqueue", "no_such_type", "--id", "odd/id 1", "--retries", "0", "-o", "name"]), "odd/id 1\n");
+    says(&["queues", "resume"]);
+    let deadline = Instant::now() + DEADLINE;
+    while says(&["tasks", "--state", "dead", "-o", "name"]) != "odd/id 1\n" {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(says(&["tasks", "get", "odd/id 1"]).contains("unsupported task"));
+    assert_eq!(says(&["tasks", "retry", "odd/id 1"]), "task odd/id 1 runs again\n");
+
+    let mut piped =
+        server.client().args(["schedule", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    piped.stdin.take().unwrap().write_all(b"{\"piped\": 1}").unwrap();
+    assert!(piped.wait().unwrap().success());
+    let queue: serde_json::Value = serde_json::from_str(&says(&["queues", "get", "-o", "json"])).unwrap();
+    assert_eq!(queue["name"], "default");
+    assert!(says(&["queues", "workers", "-o", "wide"]).contains("send_email"));
+}
+
+#[test]
+fn a_term_signal_drains_says_what_was_released_and_ends_with_0() {
+    let server = Standalone::start(&["--set", "app.executor_shutdown_timeout_ms=200"]);
+    assert_eq!(told(server.client().args(["schedule", "long=60000"])).code, 0);
+    let deadline = Instant::now() + DEADLINE;
+    while told(server.client().args(["tasks", "--state", "active", "-o", "name"])).out != "long\n" {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(last["released"], 1, "{log}");
+}
+
+#[test]
+fn a_full_log_disk_never_stops_the_queue() {
+    let server = Standalone::start(&["--log-file", "/dev/full"]);
+    let tasks: Vec<String> = (0..200).map(|number| format!("t{number}=0")).collect();
+    assert_eq!(told(server.client().arg("schedule").args(&tasks)).code, 0);
+    let deadline = Instant::now() + DEADLINE;
+    while told(server.client().args(["tasks", "--state", "succeeded", "--all", "-o", "name"])).out.lines().count() < 200
+    {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(log.matches("the log file /dev/full cannot be written").count(), 1, "{log}");
+}
+
+#[test]
+fn a_redis_that_is_away_at_the_start_leaves_the_process_running_and_not_ready() {
+    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = Standalone::start(&["--broker-url", &format!("redis://{away}")]);
+    let end = told(server.client().args(["healthcheck", "--server", server.url()]));
+    assert_eq!(end.code, 1, "{}", end.err);
+    assert!(end.err.contains("not ready (503)"), "{}", end.err);
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn settings_of_a_queue_that_are_set_anew_reach_a_queue_that_is_there_already() {
+    let server = Standalone::start(&["--set", "queue.settings.loss_limit=7"]);
+    let folder = server.folder().join("tidemill-data");
+    let retries = |server: &Standalone| {
+        let end = told(server.client().args(["queues", "get", "-o", "json"]));
+        let queue: serde_json::Value = serde_json::from_str(&end.out).unwrap();
+        (queue["settings"]["retries"].clone(), queue["settings"]["loss_limit"].clone())
+    };
+    let wait_for = |server: &Standalone, expected: (u64, u64)| {
+        let deadline = Instant::now() + DEADLINE;
+        while retries(server) != (expected.0.into(), expected.1.into()) {
+            assert!(Instant::now() < deadline, "{:?}", retries(server));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait_for(&server, (0, 7));
+    let kept = server.stop_keeping().1;
+    let folder_flag = folder.display().to_string();
+    let server = Standalone::start(&["--data-dir", &folder_flag, "--set", "queue.settings.retries=3"]);
+    wait_for(&server, (3, 7));
+    drop((server, kept));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let server = Standalone::start(&[]);
+    assert_eq!(told(server.client().args(["schedule", "long=60000"])).code, 0);
+    let deadline = Instant::now() + DEADLINE;
+    while told(server.client().args(["tasks", "--state", "active", "-o", "name"])).out != "long\n" {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let begun = Instant::now();
+    server.signal();
+    server.waits_for("stopping");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(begun.elapsed() < Duration::from_secs(4), "the drain alone would take five seconds");
+}
+
+#[test]
+fn openapi_and_completions_are_printed() {
+    let document: serde_json::Value = serde_json::from_str(&told(tidemill().arg("openapi")).out).unwrap();
+    assert!(document["paths"]["/schedule"].is_object());
+    assert!(told(tidemill().args(["completions", "bash"])).out.contains("_tidemill"));
+}
