@@ -31,6 +31,33 @@ test('after kill -9 the page says that the connection is lost, and reads everyth
   await shows(page, '#ended .ended-row', /succeeded.*missed-1/);
 });
 
+test('told to reload, the page reads everything anew and does not call it a loss', async () => {
+  const tidemill = await startTidemill();
+  const browser = await openBrowser();
+  open.push(() => browser.close(), () => tidemill.remove());
+  const page = await browser.newPage();
+  page.setDefaultTimeout(DEADLINE_MS);
+  const sockets = [];
+  // The page's first stream is silent: what happens meanwhile it can only learn by reading.
+  await page.routeWebSocket(/\/ws/, (socket) => {
+    sockets.push(socket);
+    if (sockets.length > 1) socket.connectToServer();
+  });
+  await page.goto(tidemill.url);
+  await connected(page, 'live');
+  await page.evaluate(() => {
+    window.states = [];
+    new MutationObserver(() => window.states.push(document.body.dataset.connection)).observe(document.body, { attributeFilter: ['data-connection'] });
+  });
+  await post(tidemill, '/api/v1/queues/default/pause');
+  await post(tidemill, '/schedule', { 'unheard-1': 10 });
+  await sockets[0].close({ code: 1012, reason: 'events lost, reload /tasks' });
+  await shows(page, '#list .task-row', 'unheard-1');
+  await connected(page, 'live');
+  assert.equal(sockets.length, 2);
+  assert.equal((await page.evaluate(() => window.states)).includes('lost'), false);
+});
+
 test('without a WebSocket the page reads every two seconds', async () => {
   const { tidemill, page, faults, close } = await openPage({ form: 'html' });
   open.push(close);

@@ -144,6 +144,27 @@ test('a delayed task waits under its own tab', async () => {
   await page.locator('#tab-pending').click();
 });
 
+test('times are told roughly, and to the millisecond in UTC on hover', async () => {
+  const { page } = opened;
+  const time = page.locator('#ended .ended-row time').first();
+  assert.match(await time.textContent(), /^(now|\d+ (s|min) ago)$/);
+  assert.match(await time.getAttribute('title'), /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \(UTC\)/);
+});
+
+test('another queue is picked, kept in the address, and gets what is scheduled then', async () => {
+  const { page, tidemill } = opened;
+  await post(tidemill, '/schedule?queue=mail', { 'elsewhere-0': 10 });
+  await page.locator('#queue option[value=mail]').waitFor({ state: 'attached' });
+  await page.locator('#queue').selectOption('mail');
+  await shows(page, '#list .task-row', 'elsewhere-0');
+  await shows(page, '#active', 'No worker serves this queue');
+  await page.reload();
+  await until(page, () => document.querySelector('#queue').value === 'mail');
+  assert.match(page.url(), /queue=mail/);
+  await page.locator('#queue').selectOption('default');
+  await shows(page, '#ended', 'mail-1');
+});
+
 test('hostile ids and payloads are text, not markup', async () => {
   const { page, tidemill } = opened;
   const id = '<img src=x onerror="window.hacked=1">';

@@ -17,7 +17,8 @@ const READ_STEP: Duration = Duration::from_millis(100);
 pub struct Events {
     socket: WebSocket<MaybeTlsStream<TcpStream>>,
     heard: VecDeque<Value>,
-    closed: Option<Option<CloseFrame>>,
+    closed: bool,
+    farewell: Option<CloseFrame>,
 }
 
 impl Events {
@@ -27,7 +28,7 @@ impl Events {
         if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
             stream.set_read_timeout(Some(READ_STEP))?;
         }
-        Ok(Self { socket, heard: VecDeque::new(), closed: None })
+        Ok(Self { socket, heard: VecDeque::new(), closed: false, farewell: None })
     }
 
     /// Reads until `enough` says so of all that was heard so far, at most for `deadline`, and returns it.
@@ -44,9 +45,8 @@ impl Events {
     /// # Panics
     /// When it does not by then.
     pub fn until_closed(mut self, deadline: Duration) -> (u16, String) {
-        self.read_until(deadline, |events| events.closed.is_some());
-        let frame = self.closed.flatten();
-        frame.map_or((1006, String::new()), |frame| (frame.code.into(), frame.reason.to_string()))
+        self.read_until(deadline, |events| events.closed);
+        self.farewell.map_or((1006, String::new()), |frame| (frame.code.into(), frame.reason.to_string()))
     }
 
     fn read_until(&mut self, deadline: Duration, enough: impl Fn(&Self) -> bool) {
@@ -61,13 +61,16 @@ impl Events {
             );
             match self.socket.read() {
                 Ok(Message::Text(text)) => self.heard.extend(serde_json::from_str::<Value>(&text)),
-                Ok(Message::Close(frame)) => self.closed = Some(frame),
+                Ok(Message::Close(frame)) => {
+                    self.closed = true;
+                    self.farewell = frame;
+                }
                 Ok(_) => {}
                 Err(tungstenite::Error::Io(error))
                     if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
-                Err(_) if self.closed.is_some() => return,
+                Err(_) if self.closed => return,
                 Err(error) => {
-                    self.closed = Some(None);
+                    self.closed = true;
                     assert!(enough(self), "the socket failed: {error}");
                 }
             }

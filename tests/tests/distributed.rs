@@ -1,4 +1,5 @@
 //! The API and its workers as separate processes, with Redis between them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // test code fails by panicking
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -80,8 +81,7 @@ fn a_killed_workers_thousand_tasks_are_all_settled_elsewhere_and_none_twice() {
 fn ten_thousand(api: &Program) {
     let heard = Events::connect(&api.address()).unwrap();
     schedule(api, "n", 10_000, 0);
-    let heard =
-        heard.until(Duration::from_secs(120), |heard| heard.back().is_some_and(|_| done_so_far(heard) == 10_000));
+    let heard = heard.until(Duration::from_mins(2), |heard| heard.back().is_some_and(|_| done_so_far(heard) == 10_000));
     let mut place = HashMap::<(&str, String), usize>::new();
     for (at, event) in heard.iter().enumerate() {
         for kind in ["scheduled", "next", "start", "done"] {

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stream may stand still in both directions, an answer that nobody reads included. Longer than two of the
 /// pings of a WebSocket are apart.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Serves `stream` until its end, or, after `closing`, until the request under way has its answer.
 pub(crate) async fn serve(stream: TcpStream, router: Router, closing: CancellationToken) {

@@ -24,7 +24,7 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 /// How often an outage that lasts is said in the log.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 /// After so long without a turn of the loop, the process is wedged and better started anew.
-const WEDGED_AFTER: Duration = Duration::from_secs(60);
+const WEDGED_AFTER: Duration = Duration::from_mins(1);
 
 /// How this process is.
 pub struct Health {

@@ -109,15 +109,12 @@ async fn as_problem(response: Response) -> Response {
         return response;
     }
     let allowed = response.headers().get(header::ALLOW).cloned();
-    let problem = match (status, &allowed) {
-        (StatusCode::METHOD_NOT_ALLOWED, Some(methods)) => {
-            let detail = format!("this path takes {}", methods.to_str().unwrap_or_default());
-            Problem::new(405, "method-not-allowed", "Not this method", detail)
-        }
-        _ => {
-            let title = status.canonical_reason().unwrap_or("Refused");
-            Problem::new(status.as_u16(), "refused", title, "the request cannot be served as it is")
-        }
+    let problem = if status == StatusCode::METHOD_NOT_ALLOWED {
+        let methods = allowed.as_ref().and_then(|methods| methods.to_str().ok()).unwrap_or_default();
+        Problem::new(405, "method-not-allowed", "Not this method", format!("this path takes {methods}"))
+    } else {
+        let title = status.canonical_reason().unwrap_or("Refused");
+        Problem::new(status.as_u16(), "refused", title, "the request cannot be served as it is")
     };
     let mut answer = problem_response(&problem);
     if let Some(allowed) = allowed {

@@ -19,7 +19,7 @@ use crate::options::{HealthOptions, Options};
 use crate::state::App;
 use crate::{connection, maintenance, router};
 
-/// HTTP connections at a time, WebSockets not counted: those beyond wait in the system's backlog.
+/// HTTP connections at a time, those of WebSocket clients not counted: those beyond wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 4_096;
 /// Pause after a connection could not be accepted, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -99,7 +99,7 @@ impl Server {
         self.app.health.clone()
     }
 
-    /// Serves until `stop`: then takes no connection more, closes WebSockets with 1001, and gives requests under way
+    /// Serves until `stop`: then takes no connection more, closes each WebSocket with 1001, and gives requests under way
     /// `http_shutdown_timeout`. The broker stays open.
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServeError> {
         let Self { app, listener, metrics_listener } = self;

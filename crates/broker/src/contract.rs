@@ -20,6 +20,9 @@ pub const SET_ASIDE_MS: u64 = 200;
 /// Most tasks in one page of [`Broker::list`].
 pub const PAGE_MAX: usize = 1_000;
 
+/// What is logged of a claim that is not handed out because its record cannot be read.
+pub(crate) const UNREADABLE: &str = "a claimed task cannot be read and is not run; it stays active until this worker ends, and dies after its last loss";
+
 /// A store of tasks. The invariants that each store keeps are in the project's ARCHITECTURE.md, each with its test.
 ///
 /// Times are the store's: no caller's clock is compared with another's. Every operation answers within a deadline of
@@ -70,6 +73,7 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// Claims are taken by priority, then in order of arrival. Nothing is claimed while the queue is paused.
     /// A settlement whose claim is not (or no longer) this one is refused and counted.
+    /// A claim whose record this build cannot read is not handed out but logged: with its worker it is lost, in the end dead.
     /// A failure or release of a task that someone cancelled meanwhile ends it as cancelled.
     async fn exchange(&self, queue: &QueueName, exchange: &Exchange) -> Result<Exchanged>;
 

@@ -1,5 +1,5 @@
 //! What is particular to the store on Redis: its connections, its scripts and its bad days.
-#![cfg(feature = "conformance")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // test code fails by panicking
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,6 +96,26 @@ async fn a_full_server_takes_nothing_in_but_drains() {
         }));
     }
     assert_eq!(broker.stats(&queue()).await.unwrap().counters.succeeded, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_of_a_newer_format_holds_up_no_other() {
+    let server = RedisServer::start();
+    let broker = broker(&server.url()).await;
+    let worker = worker();
+    broker.register(&queue(), &worker).await.unwrap();
+    broker.enqueue(&queue(), &tasks(&["newer", "good"]), RequestId([1; 8])).await.unwrap();
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let records = "tidemill:{particular}:records";
+    let mut record: Vec<u8> = redis::cmd("HGET").arg(records).arg("newer").query_async(&mut connection).await.unwrap();
+    record[0] = 2;
+    let () = redis::cmd("HSET").arg(records).arg("newer").arg(record).query_async(&mut connection).await.unwrap();
+    let exchange = Exchange { worker: worker.id, number: 1, finished: Vec::new(), want: 2 };
+    let Exchanged::Done { claims, .. } = broker.exchange(&queue(), &exchange).await.unwrap() else {
+        panic!("the worker is registered");
+    };
+    assert_eq!(claims.iter().map(|claim| claim.task.as_str()).collect::<Vec<_>>(), ["good"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

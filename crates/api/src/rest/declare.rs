@@ -42,7 +42,10 @@ pub(crate) fn read(members: &Members<'_>, at: &str, now_ms: u64, faults: &mut Fa
     let mut reader = Reader { slots: &slots, at, faults };
     let task_type = reader.task_type();
     let payload = reader.payload();
-    let id = reader.parsed::<TaskId>("id").unwrap_or_else(|| Some(TaskId::from_uuid(Uuid::now_v7())));
+    let id = match slots.get("id") {
+        Some(_) => reader.parsed::<TaskId>("id"),
+        None => Some(TaskId::from_uuid(Uuid::now_v7())),
+    };
     let queue = reader.parsed::<QueueName>("queue");
     let retries = reader.whole("retries", 0, i64::from(RETRIES_MAX));
     let timeout_ms = reader.whole("timeout_ms", TIMEOUT_MS_MIN, bound(TIMEOUT_MS_MAX));
@@ -59,7 +62,7 @@ pub(crate) fn read(members: &Members<'_>, at: &str, now_ms: u64, faults: &mut Fa
         duration_ms: declared_duration(payload),
         ..NewTask::new(id, task_type, Bytes::copy_from_slice(payload.get().as_bytes()))
     };
-    Some(Declared { task, queue: queue.flatten() })
+    Some(Declared { task, queue })
 }
 
 fn sort<'a>(members: &Members<'a>, at: &str, faults: &mut Faults) -> Slots<'a> {
@@ -123,13 +126,12 @@ impl<'a> Reader<'a, '_> {
         Some(raw)
     }
 
-    /// `None`: not there. `Some(None)`: there, and wrong.
-    fn parsed<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Option<Option<T>> {
+    fn parsed<T: FromStr<Err: ToString>>(&mut self, name: &str) -> Option<T> {
         let raw = self.slots.get(name)?;
         let parsed = json::text(raw)
             .map_err(|wrong| format!("{name} {wrong}"))
             .and_then(|text| text.parse().map_err(|error: T::Err| error.to_string()));
-        Some(parsed.map_err(|wrong| self.fault(name, wrong)).ok())
+        parsed.map_err(|wrong| self.fault(name, wrong)).ok()
     }
 
     fn whole(&mut self, name: &str, min: i64, max: i64) -> Option<i64> {

@@ -1,6 +1,6 @@
 //! `POST /enqueue`: a task of any type, or a batch of them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -85,11 +85,13 @@ pub(crate) async fn enqueue(
         check_size(task, index, shape, settings.max_payload_bytes)?;
         task.traceparent.clone_from(&trace);
     }
-    let place = |id: &str| match tasks.iter().position(|task| task.id.as_str() == id) {
-        Some(index) if shape == Shape::Array => format!("/{index}/id"),
-        _ => "/id".to_owned(),
-    };
-    let done = take_in(&app, deadline, &queue, &tasks).await.map_err(|refusal| refusal.at_ids(place))?;
+    let done = take_in(&app, deadline, &queue, &tasks).await.map_err(|refusal| {
+        let places: HashMap<&str, usize> = tasks.iter().enumerate().map(|(at, task)| (task.id.as_str(), at)).collect();
+        refusal.at_ids(|id| match places.get(id) {
+            Some(at) if shape == Shape::Array => format!("/{at}/id"),
+            _ => "/id".to_owned(),
+        })
+    })?;
     let accepted = |task: NewTask, Enqueued::Created(state): Enqueued| Accepted {
         id: task.id,
         queue: queue.clone(),

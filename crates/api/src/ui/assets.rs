@@ -12,6 +12,9 @@ use tower_http::services::ServeDir;
 use crate::error::{Answer, Refusal};
 use crate::state::App;
 
+/// Bytes of a file's hash in its tag: enough that no two versions share one.
+const TAG_BYTES: usize = 12;
+
 #[derive(RustEmbed)]
 #[folder = "ui/public/"]
 struct Public;
@@ -62,8 +65,8 @@ fn tagged(mut response: Response, etag: &str) -> Response {
 
 /// A weak tag: the same file is sent compressed or not.
 fn etag(hash: &[u8; 32]) -> String {
-    let digits: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("W/\"{digits}\"")
+    let number = hash.iter().take(TAG_BYTES).fold(0_u128, |number, byte| number << 8 | u128::from(*byte));
+    format!("W/\"{number:024x}\"")
 }
 
 fn content_type(kind: &str) -> String {

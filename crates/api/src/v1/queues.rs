@@ -17,7 +17,7 @@ use crate::state::{App, Creation, Deadline, within};
 /// Queues read from the store at a time.
 const READS_AT_ONCE: usize = 16;
 /// How long a purge may take: the store deletes in bounded steps, and there may be millions.
-const PURGE_WITHIN: Duration = Duration::from_secs(60);
+const PURGE_WITHIN: Duration = Duration::from_mins(1);
 
 /// All queues.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,7 +57,7 @@ pub(crate) async fn queues(State(app): State<App>) -> Answer<Json<QueueList>> {
             let app = &app;
             async move {
                 match within(deadline, app.broker.stats(&name)).await {
-                    Ok(stats) => Ok(Some(QueueBody::new(&name, stats, None))),
+                    Ok(stats) => Ok(Some(QueueBody::new(&name, &stats, None))),
                     Err(tidemill_broker::BrokerError::UnknownQueue { .. }) => Ok(None),
                     Err(error) => Err(Refusal::from(error)),
                 }
@@ -82,7 +82,7 @@ pub(crate) async fn queue(State(app): State<App>, InQueue(queue): InQueue) -> An
 pub(crate) async fn read(app: &App, deadline: Deadline, queue: &QueueName) -> Answer<QueueBody> {
     let stats = app.on(deadline, queue, Creation::Never, || app.broker.stats(queue)).await?;
     let settings = app.on(deadline, queue, Creation::Never, || app.broker.settings(queue)).await?;
-    Ok(QueueBody::new(queue, stats, Some(settings)))
+    Ok(QueueBody::new(queue, &stats, Some(settings)))
 }
 
 /// Holds back claims; what runs goes on.

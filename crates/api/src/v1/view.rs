@@ -211,7 +211,7 @@ pub(crate) struct CountersBody {
 }
 
 impl QueueBody {
-    pub(crate) fn new(name: &QueueName, stats: QueueStats, settings: Option<QueueSettings>) -> Self {
+    pub(crate) fn new(name: &QueueName, stats: &QueueStats, settings: Option<QueueSettings>) -> Self {
         Self {
             name: name.to_string(),
             paused: stats.paused,

@@ -129,8 +129,9 @@ export class Browse {
 
   drawNext() {
     const place = byId('next');
-    const { next, stats } = this.model;
-    const key = `${next?.id ?? ''} ${next?.duration ?? ''} ${stats?.paused}`;
+    const { next, stats, workers } = this.model;
+    const when = stats?.paused ? 'when the queue is resumed' : workers?.length === 0 ? 'once a worker serves the queue' : 'as soon as a worker is free';
+    const key = `${next?.id ?? ''} ${next?.duration ?? ''} ${when}`;
     if (place.dataset.key === key) return;
     place.dataset.key = key;
     place.replaceChildren(h('span', { class: 'label', text: 'Next' }));
@@ -142,7 +143,7 @@ export class Browse {
       h('button', { type: 'button', class: 'id', text: next.id, title: next.id, on: { click: () => this.onOpen(next.id) } }),
       h('span', { class: 'muted figures-text', text: next.duration ? duration(next.duration) : '', title: next.duration ? `${exact(next.duration)} ms` : '' }),
       h('span', { class: 'spacer' }),
-      h('span', { class: 'muted next-when', text: stats?.paused ? 'when the queue is resumed' : 'as soon as a worker is free' }),
+      h('span', { class: 'muted next-when', text: when }),
     );
   }
 }

@@ -137,7 +137,8 @@ function facts(task) {
 function timeline(task) {
   const moments = [{ at: task.enqueued_at, state: 'pending', text: 'Enqueued' }];
   for (const attempt of task.attempts ?? []) {
-    moments.push({ at: attempt.ended_at, state: 'retrying', text: `Attempt ${attempt.attempt}: ${kindWord(attempt.kind)} after ${duration(attempt.ran_ms)}` });
+    const last = task.state === 'dead' && attempt === task.attempts.at(-1);
+    moments.push({ at: attempt.ended_at, state: last ? 'dead' : 'retrying', text: `Attempt ${attempt.attempt}: ${outcome(attempt)}` });
   }
   if (task.started_at) moments.push({ at: task.started_at, state: 'active', text: 'Started' });
   if (task.due_at) moments.push({ at: task.due_at, state: task.state, text: task.state === 'retrying' ? 'Next try' : 'Due' });
@@ -149,9 +150,13 @@ function timeline(task) {
   }));
 }
 
+function outcome(attempt) {
+  return attempt.ran_ms > 0 ? `${kindWord(attempt.kind)} after ${duration(attempt.ran_ms)}` : kindWord(attempt.kind);
+}
+
 function attempts(task) {
   const rows = [...task.attempts].reverse().map((attempt) => h('li', {},
-    h('div', { class: 'attempt-head' }, h('b', { text: `Attempt ${attempt.attempt}` }), h('span', { class: 'muted', text: `${kindWord(attempt.kind)} after ${duration(attempt.ran_ms)}`, title: `${exact(attempt.ran_ms)} ms on worker ${attempt.worker}` }), h('span', { class: 'spacer' }), copyButton(() => attempt.message, 'the error')),
+    h('div', { class: 'attempt-head' }, h('b', { text: `Attempt ${attempt.attempt}` }), h('span', { class: 'muted', text: outcome(attempt), title: `${exact(attempt.ran_ms)} ms on worker ${attempt.worker}` }), h('span', { class: 'spacer' }), copyButton(() => attempt.message, 'the error')),
     h('pre', { class: 'error-text', tabindex: '0', text: attempt.message })));
   return h('ol', { class: 'attempts' }, ...rows);
 }

@@ -64,7 +64,7 @@ function rough(ms) {
   return `${Math.floor(ms / DAY)} d`;
 }
 
-/** 2 h ago · now · in 5 s */
+/** 2 h ago · now · in 5 s. `at` may lie before or after `now`. */
 export function relative(at, now) {
   const gone = now - at;
   if (gone >= SECOND) return `${rough(gone)} ago`;

@@ -25,6 +25,7 @@ export class Model {
     this.failedCursor = null;
     this.failedLoaded = false;
     this.workers = null;
+    this.broker = null;
     this.samples = [];
     this.lastEventAt = 0;
     this.list = new TaskList('pending');
@@ -52,8 +53,9 @@ export class Model {
 
   on_start(id, duration) {
     if (this.next?.id === id) this.next = null;
+    const type = this.list.rows.get(id)?.type;
     if (this.list.state === 'pending') this.list.remove(id);
-    if (this.active.size < ACTIVE_MAX) this.active.set(id, { id, duration, started: clock.now() });
+    if (this.active.size < ACTIVE_MAX) this.active.set(id, { id, duration, type, started: clock.now() });
   }
 
   on_done(id, duration) {

@@ -1,7 +1,7 @@
 // The figures, what runs, what just ended and who works. Each function draws one part of the model.
 
 import { byId, clock, emptyState, h, icon, relativeTime, rove, setStateMark, setText, setTime, stateMark, svg } from './dom.js';
-import { count, duration, exact, rate } from './format.js';
+import { count, duration, exact, rate, relative } from './format.js';
 import { CURVE_MS } from './model.js';
 
 // What is drawn of the running tasks; the figure says how many there are.
@@ -15,7 +15,7 @@ export function drawFigures(model) {
   const subs = {
     pending: stats.oldest_pending_ms === undefined ? 'nothing waits' : `oldest ${duration(stats.oldest_pending_ms)}`,
     active: slots ? `of ${count(slots)} slots` : 'no worker',
-    delayed: stats.delayed && stats.next_due_ms !== undefined ? `next in ${duration(stats.next_due_ms)}` : 'none due',
+    delayed: stats.delayed && stats.next_due_ms !== undefined ? `next ${relative(stats.next_due_ms, 0)}` : 'none due',
     retrying: `${count(stats.counters.retried)} retries so far`,
     dead: `${count(stats.counters.failed)} failed attempts`,
   };
@@ -61,7 +61,7 @@ export function drawActive(model, onOpen) {
   const list = byId('active');
   const rows = [...model.active.values()].slice(0, ACTIVE_ROWS);
   const total = Math.max(model.stats?.active ?? 0, model.active.size);
-  setText(byId('active-tally'), total > rows.length ? `the first ${rows.length} of ${count(total)}` : '');
+  setText(byId('active-tally'), total > rows.length && rows.length === ACTIVE_ROWS ? `the first ${rows.length} of ${count(total)}` : '');
   if (rows.length === 0) return drawIdle(list, model);
   list.classList.remove('is-empty');
   const known = new Map([...list.querySelectorAll(':scope > [data-id]')].map((row) => [row.dataset.id, row]));
@@ -88,10 +88,19 @@ function drawIdle(list, model) {
   list.dataset.key = key;
   const said = {
     paused: ['The queue is paused', 'What ran goes on to its end; nothing new starts until the queue is resumed.', `tidemill queues resume ${model.queue}`],
-    'no worker': ['No worker serves this queue', 'Tasks wait until one does. Start one:', `tidemill worker --queue ${model.queue}`],
+    'no worker': noWorker(model),
     idle: ['Nothing runs', 'The workers are idle and take the next task at once.'],
   }[key];
   list.replaceChildren(h('li', {}, emptyState(...said)));
+}
+
+// The embedded store belongs to one process, so that no worker can join it.
+function noWorker(model) {
+  const title = 'No worker serves this queue';
+  if (model.broker?.startsWith('sqlite')) {
+    return [title, 'Tasks wait until one does. Standalone runs the tasks of one queue, which is named at its start:', `tidemill standalone --queue ${model.queue}`];
+  }
+  return [title, 'Tasks wait until one does. Start one:', `tidemill worker --queue ${model.queue}`];
 }
 
 function activeRow(id, onOpen) {
@@ -169,7 +178,7 @@ export function drawWorkers(model) {
   const list = byId('workers');
   setText(byId('workers-tally'), workers.length ? `${count(workers.length)}` : '');
   if (workers.length === 0) {
-    list.replaceChildren(h('li', {}, emptyState('No worker serves this queue', 'Tasks wait until one does. Start one:', `tidemill worker --queue ${model.queue}`)));
+    list.replaceChildren(h('li', {}, emptyState(...noWorker(model))));
     return;
   }
   list.replaceChildren(...workers.slice(0, ACTIVE_ROWS).map(workerRow));

@@ -266,7 +266,8 @@ export class Sync {
       // Half of the way there and back is as near as one gets.
       clock.offset = Date.parse(info.now) - (asked + Date.now()) / 2;
       model.workers = workers;
-      model.frames.mark('workers', 'active');
+      model.broker = info.broker;
+      model.frames.mark('workers', 'active', 'list');
       if (!this.ended) this.onSlow({ queues, info });
     });
   }

@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use rusqlite::params;
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Claim, ClaimToken, Event, Record, State};
+use tidemill_core::{Claim, ClaimToken, Event, Record, RecordError, State};
 
 use super::fault::{Fault, Outcome};
 use super::rows::{Task, Worker, code, int, select_task, state, unsigned};
 use super::session::Session;
 use super::store::next_due;
-use crate::contract::{BATCH_MAX, Exchange, Exchanged, MAINTAIN_MAX, Settled};
+use crate::contract::{BATCH_MAX, Exchange, Exchanged, MAINTAIN_MAX, Settled, UNREADABLE};
 
 /// What the last exchange of an incarnation did, as it is kept beside its number.
 #[derive(Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl Session<'_> {
             let mut rows = statement.query(params![self.queue.pk, int(want)])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push((Task::read(row)?, Record::decode(&Bytes::from(row.get::<_, Vec<u8>>(13)?))?));
+                found.push((Task::read(row)?, Record::decode(&Bytes::from(row.get::<_, Vec<u8>>(13)?))));
             }
             found
         };
@@ -72,7 +72,14 @@ impl Session<'_> {
             }
         }
         let token = ClaimToken { worker: worker.id, counter: number };
-        Ok(found.into_iter().map(|(task, record)| (task.pk, claim_of(task, record, token, self.now_ms))).collect())
+        let readable = |(task, record): (Task, Result<Record, RecordError>)| match record {
+            Ok(record) => Some((task.pk, claim_of(task, record, token, self.now_ms))),
+            Err(error) => {
+                tracing::error!(queue = %self.name, task = %task.id, %error, "{UNREADABLE}");
+                None
+            }
+        };
+        Ok(found.into_iter().filter_map(readable).collect())
     }
 
     fn remember(
@@ -122,7 +129,10 @@ impl Session<'_> {
         let Some(task) = task else {
             return Ok(None);
         };
-        let record = self.record(&task)?;
+        let record = match self.record(&task) {
+            Err(Fault::Unreadable(_)) => return Ok(None),
+            outcome => outcome?,
+        };
         let token = ClaimToken { worker: worker.id, counter: worker.number };
         let started_at_ms = unsigned(task.rank);
         Ok(Some(claim_of(task, record, token, started_at_ms)))

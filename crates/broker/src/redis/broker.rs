@@ -117,7 +117,7 @@ impl Broker for RedisBroker {
         let token = ClaimToken { worker: exchange.worker, counter: exchange.number };
         let mut claims = Vec::new();
         while !reply.is_empty() {
-            claims.push(wire::claim(&mut reply, token, started_at_ms)?);
+            claims.extend(wire::claim(&mut reply, token, started_at_ms)?);
         }
         Ok(Exchanged::Done { settled, claims, pending, next_due_ms, paused })
     }

@@ -113,9 +113,7 @@ impl Source {
         let flags: Vec<&str> = head(body, "FLAGS").collect();
         let libraries: Vec<&str> = head(body, "LIBS").collect();
         let mut text = format!("#!lua flags={}\n", flags.join(","));
-        for (place, key) in keys.iter().enumerate() {
-            text += &format!("local {key} = KEYS[{}]\n", place + 1);
-        }
+        text.extend(keys.iter().zip(1..).map(|(key, place)| format!("local {key} = KEYS[{place}]\n")));
         for (library, source) in LIBRARY {
             if libraries.contains(&library) {
                 text += piece(library, source);

@@ -8,7 +8,7 @@ use tidemill_core::{
 };
 
 use super::reply::Reply;
-use crate::contract::Settled;
+use crate::contract::{Settled, UNREADABLE};
 use crate::error::{BrokerError, Result};
 
 /// A batch, as `enqueue.lua` takes it.
@@ -65,12 +65,18 @@ pub(super) fn settled(letter: char) -> Option<Settled> {
     })
 }
 
-/// One claim of an exchange's reply.
-pub(super) fn claim(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Claim> {
-    let task = reply.parse()?;
-    let record = record("exchange", &reply.bytes()?)?;
+/// One claim of an exchange's reply; `None` where its record cannot be read.
+pub(super) fn claim(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Option<Claim>> {
+    let task: TaskId = reply.parse()?;
+    let record = Record::decode(&reply.bytes()?);
     let (failures, losses) = tries(reply)?;
-    Ok(Claim { task, token, record, attempt: failures + 1, losses, started_at_ms })
+    match record {
+        Ok(record) => Ok(Some(Claim { task, token, record, attempt: failures + 1, losses, started_at_ms })),
+        Err(error) => {
+            tracing::error!(%task, %error, "{UNREADABLE}");
+            Ok(None)
+        }
+    }
 }
 
 /// A task of a list: id, record, tries, a time or claim, progress.

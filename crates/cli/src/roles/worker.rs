@@ -23,7 +23,7 @@ async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
     let broker = store::open(&settings.broker.url)?;
-    let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, false));
+    let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
     let options = parts::health(&settings, &executor);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let server = match HealthServer::bind(options, broker.clone(), metrics).await {

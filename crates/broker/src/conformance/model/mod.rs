@@ -6,6 +6,8 @@
 pub mod compare;
 pub mod operations;
 pub mod random;
+mod settling;
+pub mod steps;
 pub mod walk;
 
 use std::cmp::Reverse;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof};
@@ -10,7 +11,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tidemill_core::State;
 
-use super::walk::{End, IDS, Op, SLOTS, Walk};
+use super::steps::{End, IDS, Op, SLOTS};
+use super::walk::Walk;
 use crate::conformance::harness::{Backend, block_on};
 
 /// Names the number of walks on each store.
@@ -28,8 +30,8 @@ const WALKS_PER_STORE: u32 = 50;
 const STEPS_MAX: usize = 40;
 /// Fewest steps of a walk.
 const STEPS_MIN: usize = 5;
-/// Most shorter walks that are tried to explain a failure.
-const SHRINKS: u32 = 2_000;
+/// Shorter walks are tried for so long, to explain a failure.
+const SHRINKING: Duration = Duration::from_mins(1);
 
 /// Walks at random on the store that `open` opens. Panics with the shortest failing walk that it finds.
 pub fn run<F, Fut>(open: F)
@@ -92,10 +94,8 @@ where
 {
     let mut shortest = tree.current();
     let mut moved = tree.simplify();
-    for _ in 0..SHRINKS {
-        if !moved {
-            break;
-        }
+    let began = Instant::now();
+    while moved && began.elapsed() < SHRINKING {
         let ops = tree.current();
         match block_on(Walk::run(backend, &ops)) {
             Err(found) => {
@@ -131,7 +131,7 @@ fn steps() -> impl Strategy<Value = Vec<Op>> {
         4 => slot().prop_map(|slot| Op::Crash { slot }),
         3 => slot().prop_map(|slot| Op::Retire { slot }),
         8 => id().prop_map(|id| Op::Cancel { id }),
-        5 => id().prop_map(|id| Op::Retry { id }),
+        7 => id().prop_map(|id| Op::Retry { id }),
         4 => id().prop_map(|id| Op::Delete { id }),
         2 => purged.prop_map(|state| Op::Purge { state }),
         3 => any::<bool>().prop_map(|paused| Op::Pause { paused }),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::Model;
 use super::compare::{Clocks, Difference, heartbeats, maintained, same};
 use super::operations::{Refusal, Taken};
+use super::steps::{End, IDS, Op, SLOTS};
 use crate::conformance::harness::{Backend, Snapshot, fresh_queue};
 use crate::{Broker, BrokerError, Delivery, Exchange, Exchanged, ListQuery, Subscription};
 
@@ -23,78 +24,10 @@ use crate::{Broker, BrokerError, Delivery, Exchange, Exchanged, ListQuery, Subsc
 pub const STEP_MS: u64 = 30_000;
 /// The unit of leases, delays and ages, never taken in threes.
 const PART_MS: u64 = 10_000;
-/// How many ids a walk uses: few, so that they meet.
-pub const IDS: u8 = 6;
-/// How many worker processes a walk has.
-pub const SLOTS: usize = 3;
 /// Most settlements of ended claims that are kept to be sent late.
 const STALE_MAX: usize = 8;
 /// Events come within this time.
-const EVENT_DEADLINE: Duration = Duration::from_secs(10);
-
-/// One step of a walk. Numbers pick from what is there.
-#[allow(missing_docs)] // the fields say what they pick
-#[derive(Debug, Clone)]
-pub enum Op {
-    /// A batch of new tasks.
-    Enqueue { ids: Vec<u8>, delay: Option<u8>, priority: i8 },
-    /// The last batch once more, as after a lost reply.
-    EnqueueAgain,
-    /// A worker process starts, or registers once more.
-    Register { slot: usize },
-    /// An exchange, after a registration where there is none. With its reply `lost`, it is sent again next time.
-    Exchange { slot: usize, ends: Vec<(u8, End)>, want: usize, lost: bool },
-    /// An exchange with a wrong number.
-    Skip { slot: usize, by: u64 },
-    /// A sign of life, perhaps with progress of a task.
-    Heartbeat { slot: usize, progress: Option<u8> },
-    /// The process is gone, without a word.
-    Crash { slot: usize },
-    /// The process ends in good order.
-    Retire { slot: usize },
-    /// Cancels a task.
-    Cancel { id: u8 },
-    /// Runs a task again.
-    Retry { id: u8 },
-    /// Forgets a task.
-    Delete { id: u8 },
-    /// Forgets all tasks of a state.
-    Purge { state: State },
-    /// Holds back or grants claims.
-    Pause { paused: bool },
-    /// Maintenance.
-    Maintain,
-    /// Time passes.
-    Wait { steps: u64 },
-    /// The store is backed up.
-    Snapshot,
-    /// The store loses all since the backup.
-    RollBack,
-    /// Other settings, by number.
-    Configure { choice: u8 },
-    /// Everything is compared.
-    Compare,
-}
-
-/// How an attempt ends.
-#[allow(missing_docs)] // the fields say what they decide
-#[derive(Debug, Clone)]
-pub enum End {
-    /// Well, perhaps with a result.
-    Succeed { result: bool },
-    /// Badly, to be tried again.
-    Retry { timeout: bool },
-    /// For good.
-    Die { timeout: bool },
-    /// Given back.
-    Release,
-    /// No handler.
-    Unserved,
-    /// Stopped, as was asked.
-    Cancel,
-    /// The settlement of a claim that has ended already is sent, late.
-    Late,
-}
+const EVENT_DEADLINE: Duration = Duration::from_secs(5);
 
 struct Process {
     info: WorkerInfo,
@@ -192,8 +125,8 @@ impl<'a> Walk<'a> {
         self.broker.purge(&self.queue, State::Pending).await.map_err(failed)?;
         self.model.purge(State::Pending);
         self.enqueue(vec![mark], RequestId(rand::random())).await?;
-        self.events().await?;
-        self.compare().await
+        self.compare().await?;
+        self.events().await
     }
 
     async fn step(&mut self, op: &Op) -> Result<(), Difference> {
@@ -236,8 +169,8 @@ impl<'a> Walk<'a> {
             Op::RollBack => self.roll_back().await?,
             Op::Configure { choice } => self.configure(settings(*choice)).await?,
             Op::Compare => {
-                self.events().await?;
                 self.compare().await?;
+                self.events().await?;
             }
         }
         // A store may forget what is overdue at any time from now on: from here to the next step it does.

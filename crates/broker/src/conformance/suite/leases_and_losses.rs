@@ -3,7 +3,7 @@
 use tidemill_core::{FailureKind, NewTask, Outcome, Priority, QueueSettings, State};
 
 use crate::conformance::Backend;
-use crate::conformance::scene::{SUCCEEDED, Scene, WORK, claimed, failed, info, settlement, task};
+use crate::conformance::scene::{SUCCEEDED, Scene, WORK, claimed, failed, id, info, settlement, task};
 use crate::{Exchanged, Heartbeat, Settled};
 
 const LEASE_MS: u64 = 10_000;
@@ -117,6 +117,9 @@ pub async fn a_task_that_kills_workers_ends_as_dead(backend: &dyn Backend) {
     let counters = scene.counters().await;
     assert_eq!((counters.lost, counters.dead, counters.failed), (3, 1, 0));
     assert_eq!(scene.task("x").await.unwrap().attempts.len(), 3);
+    scene.broker.retry(&scene.queue, &id("x")).await.unwrap();
+    let view = scene.task("x").await.unwrap();
+    assert_eq!((view.state, view.losses, view.attempts.len()), (State::Pending, 0, 3), "by hand it has a clean slate");
 }
 
 pub async fn a_lost_worker_is_retired_at_its_next_word(backend: &dyn Backend) {

@@ -224,3 +224,41 @@ macro_rules! conformance_group {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    /// The source of each group.
+    const GROUPS: [&str; 17] = [
+        include_str!("cancelling.rs"),
+        include_str!("claims_and_fences.rs"),
+        include_str!("counters.rs"),
+        include_str!("due.rs"),
+        include_str!("enqueue.rs"),
+        include_str!("events.rs"),
+        include_str!("exchanges_numbered.rs"),
+        include_str!("leases_and_losses.rs"),
+        include_str!("order.rs"),
+        include_str!("pausing.rs"),
+        include_str!("queues.rs"),
+        include_str!("reads.rs"),
+        include_str!("requeueing.rs"),
+        include_str!("retention.rs"),
+        include_str!("settling.rs"),
+        include_str!("unserved.rs"),
+        include_str!("waking.rs"),
+    ];
+
+    #[test]
+    fn every_test_of_the_suite_is_in_the_list() {
+        let list = include_str!("mod.rs");
+        let mut count = 0;
+        for group in GROUPS {
+            for rest in group.split("\npub async fn ").skip(1) {
+                let name = rest.split('(').next().unwrap();
+                assert!(list.contains(&format!("\n            {name},\n")), "{name} is not in the list");
+                count += 1;
+            }
+        }
+        assert!(count > 100, "{count} tests were found");
+    }
+}
