@@ -74,7 +74,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Claims are taken by priority, then in order of arrival. Nothing is claimed while the queue is paused.
     /// A settlement whose claim is not (or no longer) this one is refused and counted.
     /// A claim whose record this build cannot read is not handed out but logged: with its worker it is lost, in the end dead.
-    /// A failure or release of a task that someone cancelled meanwhile ends it as cancelled.
+    /// A failure or release of a task that someone cancelled meanwhile ends it as cancelled. What is released in one exchange
+    /// stands at the head in the order of its settlements.
     async fn exchange(&self, queue: &QueueName, exchange: &Exchange) -> Result<Exchanged>;
 
     /// Blocks until there is work for some waiter, something falls due, or `until` has passed; may return early.

@@ -17,8 +17,10 @@ pub const SKIP_VALKEY: &str = "TIDEMILL_SKIP_VALKEY";
 const START_DEADLINE: Duration = Duration::from_secs(20);
 /// Another program may take the port between its choice and the start; more than once in a row is something else.
 const STARTS: u32 = 3;
-/// Runs a server until its standard input ends, which it does with this process, whatever ends that.
-const KEEPER: &str = r#""$@" & server=$!; read -r _; kill -9 "$server" 2>/dev/null; wait "$server" 2>/dev/null"#;
+/// Runs a server until its standard input ends, which it does with this process, whatever ends that. Its directory goes
+/// with it, unless a line was written to it before.
+const KEEPER: &str = r#"dir=$1; shift; "$@" & server=$!; read -r line; kill -9 "$server" 2>/dev/null
+wait "$server" 2>/dev/null; [ -n "$line" ] || rm -rf -- "$dir""#;
 
 /// A running server.
 #[derive(Debug)]
@@ -82,7 +84,9 @@ impl RedisServer {
     /// Kills it as `kill -9` does. What it had not written is lost.
     pub fn kill(&self) {
         if let Some(mut keeper) = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            drop(keeper.stdin.take());
+            if let Some(mut stdin) = keeper.stdin.take() {
+                stdin.write_all(b"keep the directory\n").expect("the keeper listens");
+            }
             keeper.wait().expect("the keeper of a server ends");
         }
     }
@@ -103,7 +107,9 @@ impl RedisServer {
         let log = self.dir.path().join("server.log");
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("a log file");
         let keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper", &self.program])
+            .args(["-c", KEEPER, "keeper"])
+            .arg(self.dir.path())
+            .arg(&self.program)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
             .arg("--dir")
             .arg(self.dir.path())
