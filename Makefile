@@ -31,7 +31,7 @@ deny-advisories: setup-deny ## known vulnerabilities in dependencies (fetches a 
 
 ##@ Build
 
-.PHONY: image binary bench openapi clean
+.PHONY: image binary bench openapi picture clean
 setup: ## install all that building and testing need
 	@scripts/setup
 binary: setup-musl ## the static binary, in dist/
@@ -44,6 +44,10 @@ bench: ## measure enqueue, drain and idle latency on both brokers
 openapi: ## write the OpenAPI document anew: crates/api/openapi.json
 	@cargo run --quiet --locked --package tidemill-cli -- openapi > crates/api/openapi.json.new
 	@mv crates/api/openapi.json.new crates/api/openapi.json
+picture: ## take the picture of the page anew that the README shows: docs/page.png
+	@scripts/setup node browser
+	@cargo build --quiet --locked --package tidemill-cli
+	@node tests/browser/picture.mjs
 clean: ## remove what was built (data and fetched tools stay)
 	@cargo clean
 	@rm -rf dist
