@@ -53,13 +53,13 @@ impl Store {
         self.producer.describe()
     }
 
-    /// The least that a call to the store can cost: a bare round trip, or one durable commit.
-    pub(crate) async fn least(&self) -> Result<()> {
+    /// The least that a call to the store can cost: a bare round trip, or one durable commit (`odd` makes it a change).
+    pub(crate) async fn least(&self, odd: bool) -> Result<()> {
         if self.name == "redis" {
-            self.producer.queues().await.map(|_| ())
-        } else {
-            let queue = tidemill_core::QueueName::default_queue();
-            self.producer.configure(&queue, &tidemill_core::QueueSettings::default()).await
+            return self.producer.queues().await.map(|_| ());
         }
+        let queue = tidemill_core::QueueName::default_queue();
+        self.producer.ensure_queue(&queue, &tidemill_core::QueueSettings::default()).await?;
+        self.producer.pause(&queue, odd).await.map(|_| ())
     }
 }

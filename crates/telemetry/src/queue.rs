@@ -66,7 +66,8 @@ struct State {
     busy: bool,
     life: Life,
     dropped: u64,
-    failing: bool,
+    /// Whether trouble was told and its end was not.
+    troubled: bool,
     told: Option<Instant>,
 }
 
@@ -186,7 +187,7 @@ impl Shared {
             if state.life == Life::Closing {
                 drop(state);
                 if let Err(error) = sink.sync() {
-                    self.tell(self.lock().failed(&error.to_string()));
+                    self.tell(self.lock().trouble(&error.to_string()));
                 }
                 return false;
             }
@@ -202,7 +203,7 @@ impl Shared {
 
     /// Tells of the failure and rests. Whether the end came meanwhile.
     fn rest(&self, error: &io::Error) -> bool {
-        let trouble = self.lock().failed(&error.to_string());
+        let trouble = self.lock().trouble(&error.to_string());
         self.tell(trouble);
         let state = self.lock();
         let (state, _) = self
@@ -214,25 +215,19 @@ impl Shared {
 }
 
 impl State {
-    fn failed(&mut self, reason: &str) -> Option<Trouble> {
-        self.failing = true;
-        self.trouble(reason)
-    }
-
+    /// What to tell of lines that are not written or dropped, where it is time to tell again.
     fn trouble(&mut self, reason: &str) -> Option<Trouble> {
         if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
             return None;
         }
         self.told = Some(Instant::now());
+        self.troubled = true;
         Some(Trouble::Failing { reason: reason.to_owned(), dropped: self.dropped })
     }
 
+    /// What to tell of lines that are written, where trouble was told before.
     fn recovered(&mut self) -> Option<Trouble> {
-        if !std::mem::take(&mut self.failing) {
-            return None;
-        }
-        self.told = None;
-        Some(Trouble::Recovered { dropped: self.dropped })
+        std::mem::take(&mut self.troubled).then_some(Trouble::Recovered { dropped: self.dropped })
     }
 }
 
