@@ -37,8 +37,8 @@ setup: ## install all that building and testing need
 binary: setup-musl ## the static binary, in dist/
 	@cargo build --release --locked --package tidemill-cli --target $(MUSL)
 	@install -D target/$(MUSL)/release/tidemill dist/tidemill
-image: setup-image binary ## an image around that binary, in seconds: localhost/tidemill/base
-	@$(container) pack base
+image: setup-image binary ## the images base, app_rest, app_ws, app_html and app_html_ws around that binary, in seconds
+	@$(container) pack
 bench: ## measure enqueue, drain and idle latency on both brokers
 	@scripts/with-servers cargo run --release --locked --package tidemill-benches
 openapi: ## write the OpenAPI document anew: crates/api/openapi.json

@@ -69,6 +69,18 @@ impl Refusal {
         self
     }
 
+    /// Says of tasks that met a store out of reach what is known of them, and how to send them again.
+    #[must_use]
+    pub(crate) fn of_tasks(mut self) -> Self {
+        if self.retry_after_s == Some(RETRY_UNAVAILABLE_S) {
+            self.problem.detail.push_str(
+                "; whether it was taken in is not known: send it again with ids of your own, and what is there already is \
+                 refused with 409",
+            );
+        }
+        self
+    }
+
     /// 404 for a task that the store does not know.
     pub(crate) fn unknown_task(queue: &impl std::fmt::Display, id: &impl std::fmt::Display) -> Self {
         let detail = format!("queue {queue} has no task {id}; it may have ended and been forgotten by its retention");
@@ -82,12 +94,7 @@ impl From<BrokerError> for Refusal {
         match error {
             BrokerError::Unavailable { .. } => {
                 tracing::debug!(error = detail, "answering 503");
-                let problem = Problem::new(
-                    503,
-                    "broker-unavailable",
-                    "The store of tasks cannot be reached",
-                    format!("{detail}; whether the request took effect is not known, repeat it with the same task ids"),
-                );
+                let problem = Problem::new(503, "broker-unavailable", "The store of tasks cannot be reached", detail);
                 Self { retry_after_s: Some(RETRY_UNAVAILABLE_S), ..problem.into() }
             }
             BrokerError::UnknownQueue { queue, .. } => {

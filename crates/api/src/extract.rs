@@ -6,8 +6,9 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
-use tidemill_core::{Problem, QueueName, TaskId};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error};
+use tidemill_core::{Problem, QueueName, TaskId, suggest};
 use tokio::time::timeout;
 
 use crate::error::Refusal;
@@ -55,11 +56,34 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
             Err(rejection) => {
                 let text = rejection.body_text();
                 let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                let name = detail.split_once(": ").map_or("", |(name, _)| name);
-                Err(Refusal::invalid(format!("?{name}"), format!("query parameters: {detail}")))
+                let (name, reason) = detail.split_once(": ").unwrap_or(("", detail));
+                Err(Refusal::invalid(format!("?{name}"), explained(name, reason)))
             }
         }
     }
+}
+
+/// A sentence about a query parameter, from what serde says of it.
+fn explained(name: &str, reason: &str) -> String {
+    if name.is_empty() {
+        return format!("query parameters: {reason}");
+    }
+    match reason.split_once(", expected ") {
+        Some((said, known)) if said.starts_with("unknown field") => {
+            let words = known.split('`').skip(1).step_by(2);
+            match suggest::nearest(name, words, 1).first() {
+                Some(near) => format!("there is no query parameter {name:?}; did you mean {near:?}?"),
+                None => format!("there is no query parameter {name:?}; it takes {known}"),
+            }
+        }
+        _ => format!("query parameter {name}: {reason}"),
+    }
+}
+
+/// A query parameter that counts.
+pub(crate) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map(Some).map_err(|_| D::Error::custom(format!("must be a whole number, not {text:?}")))
 }
 
 /// The segment `{queue}`.
@@ -98,4 +122,19 @@ fn wrong_segment(error: &impl ToString) -> Refusal {
 
 fn bad_path(rejection: &axum::extract::rejection::PathRejection) -> Refusal {
     Problem::new(400, "invalid-request", "The request is not valid", rejection.body_text()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_query_parameter_is_told_with_the_nearest_right_one() {
+        let unknown = "unknown field `limt`, expected `queue` or `limit`";
+        assert_eq!(explained("limt", unknown), "there is no query parameter \"limt\"; did you mean \"limit\"?");
+        let one = "unknown field `zebra`, expected one of `state`, `type`";
+        assert_eq!(explained("zebra", one), "there is no query parameter \"zebra\"; it takes one of `state`, `type`");
+        let number = "must be a whole number, not \"-1\"";
+        assert_eq!(explained("limit", number), "query parameter limit: must be a whole number, not \"-1\"");
+    }
 }

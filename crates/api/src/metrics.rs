@@ -53,7 +53,8 @@ pub(crate) struct JobFigures {
     jobs_failed: u64,
 }
 
-/// Figures: as text where `Accept` names `text/plain` or `application/openmetrics-text`, else a queue's as JSON.
+/// Figures: a queue's as JSON, or as text where `Accept` names `application/openmetrics-text`, or `text/plain` without
+/// `application/json`.
 #[utoipa::path(get, path = "/metrics", tag = "queue", params(MetricsParams), responses(
     (status = 200, description = "The figures", content((JobFigures = "application/json"), (String = "text/plain"))),
     (status = 404, description = "No such queue", body = crate::openapi::ProblemBody, content_type = "application/problem+json"),
@@ -141,17 +142,19 @@ async fn all_stats(app: &App) -> Vec<(QueueName, QueueStats)> {
     read
 }
 
-/// The text form that `Accept` names, if it names one: `*/*` names none.
+/// The text form that `Accept` names, if it names one: `*/*` names none, and plain text beside JSON is what many clients of
+/// JSON say by themselves.
 fn accepted(headers: &HeaderMap) -> Option<TextFormat> {
-    let mut found = None;
+    let (mut plain, mut json) = (false, false);
     for value in headers.get_all(header::ACCEPT) {
         for range in value.to_str().unwrap_or_default().split(',') {
             match range.split(';').next().unwrap_or_default().trim() {
                 "application/openmetrics-text" => return Some(TextFormat::OpenMetrics),
-                "text/plain" => found = Some(TextFormat::Plain),
+                "text/plain" => plain = true,
+                "application/json" => json = true,
                 _ => {}
             }
         }
     }
-    found
+    (plain && !json).then_some(TextFormat::Plain)
 }

@@ -68,8 +68,9 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// Exchanges are numbered 1, 2, 3, … per incarnation. The number of the last one repeated gives the same answer
     /// again, less the claims that have ended since, and does nothing (so a lost reply neither loses a claim nor settles
-    /// twice). Any other number than the next (the store was rolled back) ends the incarnation as if it were lost, and
-    /// an incarnation that is not registered or was lost is answered [`Exchanged::Retired`], nothing being settled.
+    /// twice). A number further on than the next (the store was rolled back) ends the incarnation as if it were lost; an
+    /// older one is a duplicate that came late and does nothing. Both, and an incarnation that is not registered or was
+    /// lost, are answered [`Exchanged::Retired`], nothing being settled.
     ///
     /// Claims are taken by priority, then in order of arrival. Nothing is claimed while the queue is paused.
     /// A settlement whose claim is not (or no longer) this one is refused and counted.
@@ -98,8 +99,8 @@ pub trait Broker: Send + Sync + 'static {
     /// Promotes what is due, returns the tasks of lost workers (to the head of their priority; dead with `worker lost` at
     /// the `loss_limit`-th loss), forgets the ended beyond retention. Each at most [`MAINTAIN_MAX`] a call.
     ///
-    /// To be run about every second by every process that serves the queue; any number may. When nobody ran it for a
-    /// lease period, the store was away: it then renews all leases once instead of returning tasks.
+    /// To be run about every second by every process that serves the queue; any number may. When nobody ran it for
+    /// [`QueueSettings::outage_ms`], the store was away: it then renews all leases once instead of returning tasks.
     async fn maintain(&self, queue: &QueueName) -> Result<Maintained>;
 
     /// One task, or `None` where the store knows none of that id.

@@ -99,6 +99,71 @@ async fn a_full_server_takes_nothing_in_but_drains() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_joins_and_a_queue_resumes_on_a_full_server() {
+    let server = RedisServer::start();
+    let broker = broker(&server.url()).await;
+    broker.enqueue(&queue(), &tasks(&["a"]), RequestId([1; 8])).await.unwrap();
+    broker.pause(&queue(), true).await.unwrap();
+    redis_cli(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    let worker = worker();
+    assert!(!broker.ensure_queue(&queue(), &QueueSettings::default()).await.unwrap());
+    broker.register(&queue(), &worker).await.unwrap();
+    assert!(broker.pause(&queue(), false).await.unwrap());
+    let exchange = Exchange { worker: worker.id, number: 1, finished: Vec::new(), want: 1 };
+    let Exchanged::Done { claims, .. } = broker.exchange(&queue(), &exchange).await.unwrap() else {
+        panic!("the worker is registered");
+    };
+    assert_eq!(claims.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_went_back_keeps_no_lost_worker() {
+    const HOUR_MS: u64 = 3_600_000;
+    let server = RedisServer::start();
+    let broker = RedisBroker::open_with_skewed_clock(&server.url()).unwrap();
+    broker.ensure_queue(&queue(), &QueueSettings::default()).await.unwrap();
+    let silent = worker();
+    broker.advance_clock(&queue(), HOUR_MS).await.unwrap();
+    broker.maintain(&queue()).await.unwrap();
+    broker.register(&queue(), &silent).await.unwrap();
+    redis_cli(&server, &["HSET", "tidemill:{particular}:meta", "skew", "0"]).await;
+    assert!(broker.maintain(&queue()).await.unwrap().renewed);
+    for _ in 0..2 {
+        broker.advance_clock(&queue(), 5_001).await.unwrap();
+        broker.maintain(&queue()).await.unwrap();
+    }
+    assert_eq!(broker.workers(&queue()).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wake_up_that_nobody_waits_for_any_more_goes_to_another_process() {
+    let server = RedisServer::start();
+    let (left, stays) = (broker(&server.url()).await, broker(&server.url()).await);
+    let blocked = |clients: &'static str| {
+        let server = &server;
+        async move {
+            while !text(redis_cli(server, &["INFO", "clients"]).await).contains(clients) {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    let queue_left = queue();
+    tokio::select! {
+        _ = left.wait(&queue_left, SOON) => panic!("there is nothing to do"),
+        () = blocked("blocked_clients:1") => {}
+    }
+    let waits = {
+        let stays = Arc::clone(&stays);
+        tokio::spawn(async move { stays.wait(&queue(), SOON).await })
+    };
+    tokio::time::timeout(SOON, blocked("blocked_clients:2")).await.unwrap();
+    let asked = Instant::now();
+    stays.enqueue(&queue(), &tasks(&["a"]), RequestId([1; 8])).await.unwrap();
+    waits.await.unwrap().unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_of_a_newer_format_holds_up_no_other() {
     let server = RedisServer::start();
     let broker = broker(&server.url()).await;
@@ -133,6 +198,8 @@ async fn a_server_that_is_away_is_unavailable_within_two_seconds_and_served_when
     server.restart();
     eventually(|| async { broker.enqueue(&queue(), &tasks(&["b"]), RequestId([2; 8])).await }).await;
     assert_eq!(broker.stats(&queue()).await.unwrap().pending, 2);
+    let again = tokio::time::timeout(SOON, events.next()).await.unwrap();
+    assert_eq!(again, Some(Delivery::Gap), "what happened since the first was not heard");
     // The watcher hears again, of this or a later task.
     let heard = async {
         for n in 0_u8.. {
@@ -145,6 +212,50 @@ async fn a_server_that_is_away_is_unavailable_within_two_seconds_and_served_when
         }
     };
     tokio::time::timeout(SOON, heard).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscriptions_that_begin_while_others_are_restored_are_in_force_too() {
+    /// So many that it takes a while to restore them.
+    const BEFORE: usize = 300;
+    /// These begin one after the other, some of them in that while.
+    const MEANWHILE: usize = 60;
+    const APART: Duration = Duration::from_millis(2);
+    let server = RedisServer::start();
+    let broker = broker(&server.url()).await;
+    let names: Vec<_> = (0..BEFORE + MEANWHILE).map(|n| QueueName::new(format!("q{n}")).unwrap()).collect();
+    for name in &names {
+        broker.ensure_queue(name, &QueueSettings::default()).await.unwrap();
+    }
+    let mut before = Vec::new();
+    for name in &names[..BEFORE] {
+        before.push(broker.subscribe(name).await.unwrap());
+    }
+    redis_cli(&server, &["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    let mut meanwhile = tokio::task::JoinSet::new();
+    for name in names[BEFORE..].iter().cloned() {
+        let broker = Arc::clone(&broker);
+        meanwhile.spawn(async move { (broker.subscribe(&name).await.unwrap(), name) });
+        tokio::time::sleep(APART).await;
+    }
+    while let Some(joined) = meanwhile.join_next().await {
+        let (mut events, name) = joined.unwrap();
+        broker.enqueue(&name, &tasks(&["a"]), RequestId([1; 8])).await.unwrap();
+        let hears = async { while !matches!(events.next().await, Some(Delivery::Batch(_))) {} };
+        assert!(tokio::time::timeout(SOON, hears).await.is_ok(), "{name} is deaf");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_that_wait_together_for_a_mute_server_are_all_answered_in_time() {
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let broker = RedisBroker::open(&format!("redis://{}", mute.local_addr().unwrap())).unwrap();
+    let asked = Instant::now();
+    let queue = queue();
+    for outcome in futures::future::join_all((0..4).map(|_| broker.stats(&queue))).await {
+        assert!(outcome.unwrap_err().is_unavailable());
+    }
+    assert!(asked.elapsed() < Duration::from_millis(2_500), "{:?}", asked.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

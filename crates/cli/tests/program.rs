@@ -93,6 +93,17 @@ fn a_taken_port_and_an_unusable_data_folder_are_one_sentence_and_code_2() {
 }
 
 #[test]
+fn an_api_or_a_worker_without_a_store_to_share_is_refused_with_what_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    for role in ["api", "worker"] {
+        let end = told(tidemill().current_dir(folder.path()).args([role, "--host", "127.0.0.1", "--port", "0"]));
+        assert_eq!((end.code, end.err.lines().count()), (2, 1), "{}", end.err);
+        assert!(end.err.contains("--broker-url redis://") && end.err.contains("standalone"), "{}", end.err);
+    }
+    assert!(!folder.path().join("tidemill-data").exists());
+}
+
+#[test]
 fn a_second_process_on_the_same_data_folder_is_refused_with_code_2() {
     let first = Standalone::start(&[]);
     let mut second = tidemill();

@@ -133,6 +133,21 @@ pub struct QueueSettings {
     pub loss_limit: u32,
 }
 
+/// A queue is maintained about every second; a pause of less than this says nothing.
+const MAINTENANCE_PAUSE_MS: u64 = 2_000;
+
+impl QueueSettings {
+    /// After how long without maintenance the store counts as having been away, in milliseconds.
+    ///
+    /// A lease that is renewed three times in its length has two thirds left at least when an outage begins: before
+    /// those are over, nobody's lease can have ended by the outage alone. (A lease of under three seconds leaves no
+    /// room between that and the usual pause.)
+    pub fn outage_ms(&self) -> u64 {
+        let lease_ms = u64::from(self.lease_ms);
+        (lease_ms * 2 / 3).max(lease_ms.min(MAINTENANCE_PAUSE_MS))
+    }
+}
+
 impl Default for QueueSettings {
     fn default() -> Self {
         Self {
@@ -162,6 +177,12 @@ mod tests {
         assert_eq!(bounds, [100, 200, 400, 800, 1_000, 1_000]);
         assert_eq!(backoff.delay_ms(u32::MAX, 0.999_999), 999);
         assert_eq!(backoff.delay_ms(3, 0.0), 0);
+    }
+
+    #[test]
+    fn an_outage_is_told_from_a_pause_before_a_healthy_lease_can_end() {
+        let outage_ms = |lease_ms| QueueSettings { lease_ms, ..QueueSettings::default() }.outage_ms();
+        assert_eq!([1_000, 2_500, 3_000, 10_000, u32::MAX].map(outage_ms), [1_000, 2_000, 2_000, 6_666, 2_863_311_530]);
     }
 
     #[test]

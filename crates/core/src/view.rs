@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::envelope::Record;
 use crate::id::{TaskId, WorkerId};
 use crate::name::TaskType;
 use crate::policy::Priority;
@@ -75,6 +76,32 @@ pub struct TaskView {
     pub attempts: Vec<AttemptView>,
     /// Its result, a JSON value, where it succeeded with one.
     pub result: Option<Bytes>,
+}
+
+impl TaskView {
+    /// What a record tells of a task in `state`, and nothing beyond.
+    pub fn of(id: TaskId, record: Record, state: State) -> Self {
+        Self {
+            id,
+            task_type: record.task_type,
+            state,
+            priority: record.priority,
+            payload: record.payload,
+            duration_ms: record.duration_ms,
+            retries: record.retries,
+            timeout_ms: record.timeout_ms,
+            enqueued_at_ms: record.enqueued_at_ms,
+            due_at_ms: None,
+            started_at_ms: None,
+            worker: None,
+            progress: None,
+            ended_at_ms: None,
+            failures: 0,
+            losses: 0,
+            attempts: Vec::new(),
+            result: None,
+        }
+    }
 }
 
 /// What a worker says of itself when it registers.
@@ -165,4 +192,19 @@ pub struct QueueStats {
     pub workers: u32,
     /// How often each transition happened.
     pub counters: Counters,
+}
+
+impl QueueStats {
+    /// How many tasks are in `state`.
+    pub fn count(&self, state: State) -> u64 {
+        match state {
+            State::Delayed => self.delayed,
+            State::Pending => self.pending,
+            State::Active => self.active,
+            State::Retrying => self.retrying,
+            State::Succeeded => self.succeeded,
+            State::Dead => self.dead,
+            State::Cancelled => self.cancelled,
+        }
+    }
 }

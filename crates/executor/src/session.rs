@@ -38,9 +38,13 @@ struct Open {
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: WorkerId,
+    /// Whether it takes nothing more and only settles what it holds, because its lease has ended long ago.
+    pub(crate) leaving: bool,
     number: u64,
     open: Option<Open>,
     renewed: Instant,
+    /// Since when heartbeats are answered without a gap as long as a lease.
+    heard_since: Instant,
     beats: mpsc::Receiver<Beat>,
     _heartbeat: AbortOnDropHandle<()>,
 }
@@ -50,7 +54,16 @@ impl Session {
     pub(crate) fn new(shared: &Arc<Shared>, id: WorkerId, sent: Instant) -> Self {
         let (sender, beats) = mpsc::channel(BEATS);
         let heartbeat = AbortOnDropHandle::new(tokio::spawn(heartbeat::run(Arc::clone(shared), id, sender)));
-        Self { id, number: 1, open: None, renewed: sent, beats, _heartbeat: heartbeat }
+        Self {
+            id,
+            leaving: false,
+            number: 1,
+            open: None,
+            renewed: sent,
+            heard_since: sent,
+            beats,
+            _heartbeat: heartbeat,
+        }
     }
 
     /// The next heartbeat's answer. Safe to drop while it waits.
@@ -58,7 +71,10 @@ impl Session {
         self.beats.recv().await.unwrap_or(Beat::Retired)
     }
 
-    pub(crate) fn renewed(&mut self, at: Instant) {
+    pub(crate) fn renewed(&mut self, at: Instant, settings: &QueueSettings) {
+        if at > self.renewed + lease(settings) {
+            self.heard_since = at;
+        }
         self.renewed = self.renewed.max(at);
     }
 
@@ -92,11 +108,22 @@ impl Session {
         self.open.take().map(|open| open.claims).unwrap_or_default()
     }
 
-    /// When this incarnation is to be given up: its lease has ended long ago, or an outcome stays unknown for as long.
-    pub(crate) fn gives_up_at(&self, settings: &QueueSettings, grace: Duration) -> Instant {
-        let since = self.open.as_ref().map_or(self.renewed, |open| open.since.min(self.renewed));
-        since + Duration::from_millis(settings.lease_ms.into()) + grace
+    /// When what runs is to be stopped, unless that is done: the lease has ended long ago.
+    pub(crate) fn leaves_at(&self, settings: &QueueSettings, grace: Duration) -> Option<Instant> {
+        (!self.leaving).then(|| self.renewed + lease(settings) + grace)
     }
+
+    /// When this incarnation is to be given up: the store has long answered heartbeats, but not its exchange. While the
+    /// store is away, never: the exchange may settle yet what ended.
+    pub(crate) fn gives_up_at(&self, settings: &QueueSettings, grace: Duration) -> Option<Instant> {
+        let asked = self.open.as_ref()?.since.max(self.heard_since);
+        let at = asked + lease(settings) + grace;
+        (self.renewed + lease(settings) >= at).then_some(at)
+    }
+}
+
+fn lease(settings: &QueueSettings) -> Duration {
+    Duration::from_millis(settings.lease_ms.into())
 }
 
 /// A new identity.

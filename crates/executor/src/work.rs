@@ -180,8 +180,12 @@ impl Work {
         }
     }
 
+    fn takes_nothing(&self) -> bool {
+        self.closing.is_some() || self.session.as_ref().is_some_and(|session| session.leaving)
+    }
+
     fn want(&self) -> usize {
-        if self.closing.is_some() || self.alone.is_some() || self.alone_runs {
+        if self.takes_nothing() || self.alone.is_some() || self.alone_runs {
             return 0;
         }
         self.shared.options.slots.saturating_sub(self.slots.len())
@@ -251,7 +255,7 @@ impl Work {
     /// Finds a claim its place: a slot, or back to the store.
     fn admit(&mut self, claim: Claim) {
         let claim = Arc::new(claim);
-        if self.closing.is_some() {
+        if self.takes_nothing() {
             self.release(claim);
         } else if self.shared.registry.get(&claim.record.task_type).is_none() {
             self.ended(Ended { claim, end: End::Unserved, ran: Duration::ZERO });
@@ -300,7 +304,7 @@ impl Work {
         match beat {
             Beat::Retired => self.fence("the store no longer knows this incarnation", false),
             Beat::Renewed { at, cancelled } => {
-                session.renewed(at);
+                session.renewed(at, &self.shared.settings());
                 let worker = session.id;
                 for task in cancelled {
                     if let Some(claim) = self.alone.take_if(|claim| claim.task == task) {
@@ -330,9 +334,7 @@ impl Work {
 
     /// What is due by the clock: the end of a lease, the steps of the drain, the turn of a task that runs alone.
     fn turn(&mut self, now: Instant) {
-        if now >= self.gives_up_at().unwrap_or(now + IDLE) {
-            self.fence("its lease has ended and the store cannot be asked", true);
-        }
+        self.give_up(now);
         if self.slots.is_empty()
             && self.session.is_some()
             && let Some(claim) = self.alone.take()
@@ -352,6 +354,29 @@ impl Work {
             }
         }
         self.closing = Some(closing);
+    }
+
+    /// Stops what runs once the lease has ended long ago. What it has become, and what ended before, is settled when the
+    /// store is back, where that still holds the claims; only then the incarnation is over.
+    fn give_up(&mut self, now: Instant) {
+        let (settings, grace) = (self.shared.settings(), self.shared.options.lease_loss_grace);
+        let Some(session) = &mut self.session else { return };
+        let stuck = session.gives_up_at(&settings, grace).is_some_and(|at| now >= at);
+        if session.leaves_at(&settings, grace).is_some_and(|at| now >= at) {
+            let (queue, running) = (self.shared.options.queue.as_str(), self.slots.len());
+            tracing::warn!(queue, running, "the lease has ended and the store cannot be asked: what runs is stopped");
+            session.leaving = true;
+            self.slots.stop_all(Reason::Fenced, FENCE_GRACE);
+            if let Some(claim) = self.alone.take() {
+                self.release(claim);
+            }
+        }
+        let settled = |session: &Session| self.slots.is_empty() && self.due.is_empty() && !session.is_open();
+        if stuck {
+            self.fence("an exchange stays without an answer", true);
+        } else if self.session.as_ref().is_some_and(|session| session.leaving && settled(session)) {
+            self.fence("its lease had ended", true);
+        }
     }
 
     /// Ends this incarnation: what it holds is or will be others'. With `courtesy` the store is told, once it answers.
@@ -425,8 +450,9 @@ impl Work {
     }
 
     fn gives_up_at(&self) -> Option<Instant> {
-        let grace = self.shared.options.lease_loss_grace;
-        self.session.as_ref().map(|session| session.gives_up_at(&self.shared.settings(), grace))
+        let (settings, grace) = (self.shared.settings(), self.shared.options.lease_loss_grace);
+        let session = self.session.as_ref()?;
+        [session.leaves_at(&settings, grace), session.gives_up_at(&settings, grace)].into_iter().flatten().min()
     }
 
     /// When the loop has to look at the clock again.

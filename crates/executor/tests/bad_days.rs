@@ -63,9 +63,42 @@ async fn running_tasks_are_cancelled_when_the_grace_after_their_lease_has_passed
     eventually("it is stopped", || diary.running.load(Ordering::SeqCst) == 0).await;
     let after = lost.elapsed();
     assert!((Duration::from_secs(27)..Duration::from_secs(31)).contains(&after), "lease 10 s + grace 20 s: {after:?}");
-    assert_eq!(rig.metrics.refused.load(Ordering::Relaxed), 1);
     fake.down.store(false, Ordering::Relaxed);
     fake.until("it runs again", |store| store.active.len() == 1 && store.retired.len() == 1).await;
+    assert_eq!(fake.with(|store| store.settled.clone()), [(id("a"), State::Pending)], "it was given back");
+    assert_eq!(rig.metrics.incarnations.load(Ordering::Relaxed), 2);
+    assert_eq!(rig.metrics.refused.load(Ordering::Relaxed), 0);
+    rig.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_in_an_outage_longer_than_any_grace_is_settled_when_the_store_is_back() {
+    let fake = Fake::new();
+    fake.add(&task("short", "short"));
+    fake.add(&task("polite", "polite"));
+    let rig = start(Arc::clone(&fake), |_| ());
+    fake.until("both run", |store| store.active.len() == 2).await;
+    fake.down.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(rig.diary.running.load(Ordering::SeqCst), 0, "the long one was stopped");
+    fake.down.store(false, Ordering::Relaxed);
+    let diary = Arc::clone(&rig.diary);
+    eventually("something runs again", || diary.started().len() == 3).await;
+    assert_eq!(fake.state("short"), Some(State::Succeeded));
+    assert_eq!(rig.diary.started().iter().filter(|task| *task == "short").count(), 1, "nothing that ended ran twice");
+    rig.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incarnation_whose_exchange_is_never_answered_is_given_up_although_its_heartbeats_are() {
+    let fake = Fake::new();
+    let rig = start(Arc::clone(&fake), |_| ());
+    fake.until("registered", |store| store.workers.len() == 1).await;
+    fake.lose_replies.store(usize::MAX, Ordering::Relaxed);
+    fake.add(&task("a", "quick"));
+    fake.until("given up", |store| store.retired.len() == 1).await;
+    fake.lose_replies.store(0, Ordering::Relaxed);
+    fake.until("it ran", |store| store.ended.len() == 1).await;
     assert_eq!(rig.metrics.incarnations.load(Ordering::Relaxed), 2);
     rig.stopped().await;
 }

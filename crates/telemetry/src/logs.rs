@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -125,7 +126,15 @@ impl Drop for Logs {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(level).map_err(|error| LogError::Level { level: level.to_owned(), reason: error.to_string() })
+    let wrong = |reason: String| LogError::Level { level: level.to_owned(), reason };
+    // `EnvFilter` takes any word for a part of the program, and then logs nothing of the others.
+    let words = level.split(',').map(str::trim).filter(|part| !part.is_empty() && !part.contains(['=', '[']));
+    for word in words {
+        if word.parse::<LevelFilter>().is_err() {
+            return Err(wrong(format!("{word} is no level")));
+        }
+    }
+    EnvFilter::try_new(level).map_err(|error| wrong(error.to_string()))
 }
 
 fn layer<S>(json: bool, color: bool, queue: LineQueue) -> Box<dyn Layer<S> + Send + Sync>
@@ -216,6 +225,8 @@ mod tests {
         assert!(Logs::check_level("info,tidemill::task=debug").is_ok());
         let error = Logs::check_level("tidemill=loud").unwrap_err().to_string();
         assert!(error.starts_with("log level \"tidemill=loud\": "), "{error}");
+        let error = Logs::check_level("inf").unwrap_err().to_string();
+        assert_eq!(error, "log level \"inf\": inf is no level");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::QueueParam;
 use super::declare::{self, Declared};
-use super::intake::{take_in, too_many};
+use super::intake::{allow_for_duration, take_in, too_many};
 use crate::error::{Answer, Faults, Refusal};
 use crate::extract::{Body, Params};
 use crate::json::{self, Items, Members, Shape};
@@ -83,6 +83,7 @@ pub(crate) async fn enqueue(
     let trace = traceparent(&headers);
     for (index, task) in tasks.iter_mut().enumerate() {
         check_size(task, index, shape, settings.max_payload_bytes)?;
+        allow_for_duration(task, settings.timeout_ms);
         task.traceparent.clone_from(&trace);
     }
     let done = take_in(&app, deadline, &queue, &tasks).await.map_err(|refusal| {

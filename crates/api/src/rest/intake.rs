@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::Rng;
 use tidemill_broker::contract::BATCH_MAX;
 use tidemill_broker::{BrokerError, Enqueued};
+use tidemill_core::policy::TIMEOUT_MS_MAX;
 use tidemill_core::{NewTask, Problem, QueueName, RequestId};
 use tidemill_telemetry::task_log::{TaskEvent, TaskLine};
 use tokio::time::{Instant, sleep};
@@ -14,6 +15,16 @@ use crate::state::{App, Creation, Deadline};
 
 /// Bounds of the pause before a batch is handed over again, in milliseconds: drawn, so that many do not come at once.
 const PAUSE_MS: std::ops::Range<u64> = 20..120;
+/// What a task gets beyond the duration that it declares before it counts as timed out, in milliseconds.
+const TIMEOUT_MARGIN_MS: u64 = 60_000;
+
+/// Gives a task that names no timeout the time that its declared duration needs, where the queue's own is too short.
+pub(crate) fn allow_for_duration(task: &mut NewTask, queue_timeout_ms: u64) {
+    let needed = u64::from(task.duration_ms) + TIMEOUT_MARGIN_MS;
+    if task.timeout_ms.is_none() && task.duration_ms > 0 && needed > queue_timeout_ms {
+        task.timeout_ms = Some(needed.min(TIMEOUT_MS_MAX));
+    }
+}
 
 /// Hands `batch` to the broker, whole or not at all.
 pub(crate) async fn take_in(
@@ -23,7 +34,10 @@ pub(crate) async fn take_in(
     batch: &[NewTask],
 ) -> Answer<Vec<Enqueued>> {
     let request = RequestId(rand::rng().random());
-    let done = app.on(deadline, queue, Creation::Allowed, || patiently(app, deadline, queue, batch, request)).await?;
+    let done = app
+        .on(deadline, queue, Creation::Allowed, || patiently(app, deadline, queue, batch, request))
+        .await
+        .map_err(Refusal::of_tasks)?;
     for task in batch {
         let line = TaskLine { task_type: Some(&task.task_type), ..TaskLine::new(queue, &task.id) };
         line.log(TaskEvent::Enqueued);

@@ -8,18 +8,15 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use tidemill_broker::contract::BATCH_MAX;
-use tidemill_core::policy::{DURATION_MS_MAX, TIMEOUT_MS_MAX};
+use tidemill_core::policy::DURATION_MS_MAX;
 use tidemill_core::{NewTask, TaskId};
 
 use super::QueueParam;
-use super::intake::{take_in, too_many};
+use super::intake::{allow_for_duration, take_in, too_many};
 use crate::error::{Answer, Faults, Refusal};
 use crate::extract::{Body, Params};
 use crate::json::{self, Members, Shape};
 use crate::state::{App, Creation, Deadline};
-
-/// What a task gets beyond its duration before it counts as timed out, in milliseconds.
-const TIMEOUT_MARGIN_MS: u64 = 60_000;
 
 /// One member: id → duration.
 pub(crate) struct Named<'a>(pub(crate) &'a TaskId, pub(crate) u32);
@@ -57,8 +54,7 @@ pub(crate) async fn schedule(
     let mut tasks = read(&body)?;
     let settings = app.settings(deadline, &queue, Creation::Allowed).await?;
     for task in &mut tasks {
-        let needed = u64::from(task.duration_ms) + TIMEOUT_MARGIN_MS;
-        task.timeout_ms = (needed > settings.timeout_ms).then_some(needed.min(TIMEOUT_MS_MAX));
+        allow_for_duration(task, settings.timeout_ms);
     }
     take_in(&app, deadline, &queue, &tasks).await?;
     let scheduled = tasks.iter().map(|task| Named(&task.id, task.duration_ms)).collect();
@@ -94,7 +90,7 @@ fn read(body: &[u8]) -> Answer<Vec<NewTask>> {
         }
         let id = TaskId::new(name.as_str()).map_err(|error| error.to_string());
         let duration = json::whole(raw, 0, i64::from(DURATION_MS_MAX))
-            .map_err(|wrong| format!("the duration of {name:?} {wrong} (milliseconds)"));
+            .map_err(|wrong| format!("the duration of {name:?} in milliseconds {wrong}"));
         match (id, duration.map(u32::try_from)) {
             (Ok(id), Ok(Ok(duration))) => tasks.push(NewTask::sleep(id, duration)),
             (id, duration) => {

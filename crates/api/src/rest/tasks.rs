@@ -15,7 +15,7 @@ use utoipa::IntoParams;
 
 use super::schedule::Named;
 use crate::error::{Answer, Refusal};
-use crate::extract::Params;
+use crate::extract::{Params, count};
 use crate::state::{App, Creation, Deadline};
 
 /// Tasks of each list where no limit is named.
@@ -35,6 +35,7 @@ pub(crate) struct TasksParams {
     queue: Option<String>,
     /// At most so many of each list
     #[param(maximum = 10_000, default = 1_000)]
+    #[serde(default, deserialize_with = "count")]
     limit: Option<usize>,
 }
 

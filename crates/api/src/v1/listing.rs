@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::view::{StateWord, TaskBody};
 use crate::error::{Answer, Refusal};
-use crate::extract::{InQueue, Params};
+use crate::extract::{InQueue, Params, count};
 use crate::state::{App, Creation, Deadline};
 
 /// Tasks of a page where no limit is named.
@@ -43,6 +43,7 @@ pub(crate) struct ListParams {
     cursor: Option<String>,
     /// At most so many
     #[param(minimum = 1, maximum = 1_000, default = 100)]
+    #[serde(default, deserialize_with = "count")]
     limit: Option<usize>,
 }
 

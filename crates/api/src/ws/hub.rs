@@ -11,7 +11,7 @@ use tidemill_broker::{Broker, Delivery, Subscription};
 use tidemill_core::{Event, QueueName, TaskRef};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::feed::{Feed, Reader};
 
@@ -60,7 +60,7 @@ impl Hub {
 }
 
 async fn pump(mut subscription: Subscription, queue: QueueName, feed: Arc<Feed>, pumps: Arc<Mutex<Pumps>>) {
-    let mut unused = false;
+    let mut unused_since = None;
     loop {
         match timeout(UNUSED_FOR, subscription.next()).await {
             Ok(Some(Delivery::Batch(batch))) => feed.push(batch.events.iter().filter_map(message)),
@@ -72,10 +72,10 @@ async fn pump(mut subscription: Subscription, queue: QueueName, feed: Arc<Feed>,
             Err(_) => {}
         }
         if feed.readers() > 0 {
-            unused = false;
+            unused_since = None;
             continue;
         }
-        if !std::mem::replace(&mut unused, true) {
+        if unused_since.get_or_insert_with(Instant::now).elapsed() < UNUSED_FOR {
             continue;
         }
         let mut pumps = pumps.lock().await;

@@ -31,6 +31,24 @@ async fn the_door_says_what_is_missing_in_the_words_that_users_know() {
 }
 
 #[tokio::test]
+async fn a_declared_duration_longer_than_the_queues_timeout_raises_that_of_the_task_unless_it_names_its_own() {
+    let mut settings = options().default_settings;
+    settings.timeout_ms = 3_600_000;
+    let api = Api::with(Options { default_settings: settings, ..options() }, Faulty::new()).await;
+    let two_hours = r#""type":"sleep","payload":{"duration_ms":7200000}"#;
+    for (id, body, expected) in [
+        ("raised", format!("{{{two_hours}, \"id\":\"raised\"}}"), 7_260_000),
+        ("named", format!("{{{two_hours}, \"id\":\"named\", \"timeout_ms\":1000}}"), 1_000),
+        ("short", r#"{"id":"short","type":"sleep","payload":{"duration_ms":5}}"#.to_owned(), 3_600_000),
+        ("silent", r#"{"id":"silent","type":"a","payload":{}}"#.to_owned(), 3_600_000),
+    ] {
+        assert_eq!(api.post("/enqueue", &body).await.status, 202, "{body}");
+        let task = api.get(&format!("/api/v1/queues/default/tasks/{id}")).await.json();
+        assert_eq!(task["timeout_ms"], expected, "{id}");
+    }
+}
+
+#[tokio::test]
 async fn a_batch_is_taken_whole_or_not_at_all() {
     let api = Api::start().await;
     let batch = r#"[{"type":"a","payload":{},"id":"1"},{"type":"b","payload":{},"id":"2","delay_ms":60000}]"#;

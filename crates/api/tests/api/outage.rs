@@ -45,6 +45,15 @@ async fn an_enqueue_is_answered_within_two_seconds_whatever_the_store_does() {
 }
 
 #[tokio::test]
+async fn what_may_have_been_taken_in_is_said_to_be_unknown_and_what_was_only_read_is_not() {
+    let api = Api::start().await;
+    assert_eq!(api.post("/enqueue", r#"{"type":"a","payload":{}}"#).await.status, 202);
+    api.broker.down.store(true, Ordering::SeqCst);
+    assert!(api.post("/enqueue", TASK).await.problem(503).contains("is not known: send it again"));
+    assert!(!api.get("/tasks").await.problem(503).contains("not known"));
+}
+
+#[tokio::test]
 async fn a_short_outage_and_a_lost_reply_are_not_noticed() {
     let api = Api::start().await;
     assert_eq!(api.post("/enqueue", r#"{"type":"a","payload":{}}"#).await.status, 202);

@@ -43,7 +43,9 @@ async fn metrics_are_json_unless_a_scraper_asks_for_text() {
     let claim = api.broker.claim("default", 1).await.remove(0);
     api.broker.settle("default", &claim, Outcome::Succeeded { result: None }).await;
     let figures = json!({"total_jobs_in_queue": 3, "jobs_done": 1, "jobs_failed": 0});
-    for accept in ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "application/json"] {
+    for accept in
+        ["*/*", "text/html,application/xhtml+xml,*/*;q=0.8", "application/json", "application/json, text/plain, */*"]
+    {
         let reply = api.send("GET", "/metrics", &[("Accept", accept)], "").await;
         assert_eq!(reply.json(), figures, "{accept}");
     }

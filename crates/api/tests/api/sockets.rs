@@ -7,6 +7,7 @@ use tidemill_core::{Event, EventBatch, Outcome, TaskId, TaskRef};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -128,6 +129,15 @@ async fn a_client_that_lags_is_closed_with_the_reason_and_holds_up_nobody() {
         while event(&mut quick).await != last {}
     }
     assert_eq!(closed(&mut slow).await, (CloseCode::Restart, "events lost, reload /tasks".to_owned()));
+}
+
+#[tokio::test]
+async fn a_client_that_closes_is_answered() {
+    let api = Api::start().await;
+    let mut socket = connect(&api, "").await;
+    let frame = CloseFrame { code: CloseCode::Normal, reason: "enough".into() };
+    socket.close(Some(frame)).await.unwrap();
+    assert_eq!(closed(&mut socket).await.0, CloseCode::Normal);
 }
 
 #[tokio::test]

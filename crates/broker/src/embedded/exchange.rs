@@ -28,6 +28,9 @@ impl Session<'_> {
         if exchange.number == worker.number && worker.number > 0 {
             return self.repeat(&worker);
         }
+        if exchange.number < worker.number {
+            return Ok(Exchanged::Retired);
+        }
         if exchange.number != worker.number + 1 {
             self.lose_worker(&worker)?;
             self.announce_head()?;

@@ -12,7 +12,8 @@ impl Session<'_> {
     /// One run of maintenance, which does at most so many of each.
     pub(super) fn maintain(&mut self, most: usize) -> Outcome<Maintained> {
         let lease_ms = u64::from(self.queue.settings.lease_ms);
-        let renewed = self.now_ms.saturating_sub(self.queue.figures.maintained_at_ms) > lease_ms;
+        let away_ms = self.now_ms.saturating_sub(self.queue.figures.maintained_at_ms);
+        let renewed = away_ms > self.queue.settings.outage_ms();
         self.figures().maintained_at_ms = self.now_ms;
         let promoted = self.promote(most)?;
         let mut more = promoted >= most;

@@ -153,16 +153,8 @@ fn view(row: &Row<'_>) -> Outcome<TaskView> {
     let record = Record::decode(&Bytes::from(row.get::<_, Vec<u8>>(10)?))?;
     let progress: Option<String> = row.get(7)?;
     let worker: Option<String> = row.get(8)?;
+    let id = TaskId::new(row.get::<_, String>(1)?).map_err(Fault::damaged)?;
     Ok(TaskView {
-        id: TaskId::new(row.get::<_, String>(1)?).map_err(Fault::damaged)?,
-        task_type: record.task_type,
-        state,
-        priority: record.priority,
-        payload: record.payload,
-        duration_ms: record.duration_ms,
-        retries: record.retries,
-        timeout_ms: record.timeout_ms,
-        enqueued_at_ms: record.enqueued_at_ms,
         due_at_ms: matches!(state, State::Delayed | State::Retrying).then_some(time_ms),
         started_at_ms: (state == State::Active).then_some(time_ms),
         worker: worker.map(|id| id.parse()).transpose().map_err(Fault::damaged)?,
@@ -170,8 +162,7 @@ fn view(row: &Row<'_>) -> Outcome<TaskView> {
         ended_at_ms: (!state.is_live()).then_some(time_ms),
         failures: row.get(5)?,
         losses: row.get(6)?,
-        attempts: Vec::new(),
-        result: None,
+        ..TaskView::of(id, record, state)
     })
 }
 

@@ -35,7 +35,11 @@ impl Broker for RedisBroker {
     }
 
     async fn ensure_queue(&self, queue: &QueueName, settings: &QueueSettings) -> Result<bool> {
-        self.write_settings(queue, settings, "create").await
+        // A full store takes no queue in, but a worker of one that is there must get on, or it never drains.
+        match self.settings(queue).await {
+            Err(BrokerError::UnknownQueue { .. }) => self.write_settings(queue, settings, "create").await,
+            known => known.map(|_| false),
+        }
     }
 
     async fn configure(&self, queue: &QueueName, settings: &QueueSettings) -> Result<()> {
@@ -294,8 +298,10 @@ impl Broker for RedisBroker {
         if state == State::Active {
             return Err(store("purge", &"active tasks are not purged; cancel them"));
         }
+        // As many steps as there were tasks when it began: what comes in meanwhile cannot keep it going.
+        let at_first = self.stats(queue).await?.count(state);
         let mut purged = 0;
-        loop {
+        while purged < at_first {
             let put = |command: &mut Cmd| {
                 command.arg(state.as_str()).arg(PURGE_STEP);
             };
@@ -303,9 +309,10 @@ impl Broker for RedisBroker {
             let step: u64 = reply.parse()?;
             purged += step;
             if step < PURGE_STEP as u64 {
-                return Ok(purged);
+                break;
             }
         }
+        Ok(purged)
     }
 
     async fn subscribe(&self, queue: &QueueName) -> Result<Subscription> {

@@ -87,6 +87,11 @@ impl Link {
         queue: &QueueName,
         args: impl FnOnce(&mut Cmd),
     ) -> Result<Value> {
+        // One deadline for all of it: at the start, callers queue up for the examination of the server.
+        timeout(OPERATION_DEADLINE, self.evaluate(script, queue, args)).await.unwrap_or_else(|_| Err(late(script.name)))
+    }
+
+    async fn evaluate(&self, script: &'static Script, queue: &QueueName, args: impl FnOnce(&mut Cmd)) -> Result<Value> {
         self.fit.get_or_try_init(|| self.examine()).await?;
         let keys = self.keys.of(queue, script);
         let source = script.source(self.clock);
@@ -96,13 +101,12 @@ impl Link {
             command.arg(key);
         }
         args(&mut command);
-        match timeout(OPERATION_DEADLINE, command.query_async(&mut self.connection.clone())).await {
-            Ok(Err(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+        match command.query_async(&mut self.connection.clone()).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.raw(script.name, redis::cmd("SCRIPT").arg("LOAD").arg(&source.text)).await?;
                 self.raw(script.name, &command).await
             }
-            Ok(outcome) => outcome.map_err(|error| classify(script.name, &error)),
-            Err(_) => Err(late(script.name)),
+            outcome => outcome.map_err(|error| classify(script.name, &error)),
         }
     }
 

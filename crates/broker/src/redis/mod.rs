@@ -31,6 +31,10 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
 
 use crate::error::{BrokerError, Result};
 use link::{Link, classify};
@@ -40,6 +44,10 @@ use waiter::Waiters;
 
 /// The variable that names a file of certificate authorities, as elsewhere.
 const AUTHORITIES: &str = "SSL_CERT_FILE";
+/// How long what was sent may stay unacknowledged by the server's machine before the connection counts as dead. The
+/// system's own patience is a quarter of an hour.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
 
 /// A [`Broker`](crate::Broker) on Redis or Valkey.
 #[derive(Debug)]
@@ -87,7 +95,7 @@ impl RedisBroker {
         let info = client.get_connection_info();
         let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
         let address = info.addr().to_string();
-        let info = info.clone().set_redis_settings(settings);
+        let info = info.clone().set_redis_settings(settings).set_tcp_settings(tcp_settings());
         let speaks_tls = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
         let client = match authorities.filter(|_| speaks_tls) {
             Some(file) => {
@@ -112,6 +120,15 @@ impl RedisBroker {
         command.arg(keys::key(queue, "meta")).arg("skew").arg(by_ms);
         self.link.raw("advance_clock", &command).await.map(|_| ())
     }
+}
+
+/// Small commands leave at once, and a server that went away without a word (its machine died, the network drops its
+/// packets) is given up soon: the client keeps a connection on which answers are merely late.
+fn tcp_settings() -> TcpSettings {
+    let settings = TcpSettings::default().set_nodelay(true);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    settings
 }
 
 fn read(authorities: &Path) -> Result<Vec<u8>> {

@@ -81,14 +81,17 @@ impl Drop for Subscriber {
 async fn serve(client: redis::Client, publishers: Publishers, mut inbox: mpsc::Receiver<Request>) {
     let mut pause = PAUSE.0;
     let Some(mut first) = inbox.recv().await.map(Some) else { return };
+    let mut was_lost = false;
     loop {
         match connect(&client, &publishers).await {
-            Ok((sink, stream)) => {
+            Ok(connection) => {
                 pause = PAUSE.0;
-                let ended = listen(sink, stream, &publishers, &mut inbox, first.take()).await;
-                for publisher in publishers.lock().unwrap_or_else(PoisonError::into_inner).values() {
-                    publisher.publish(Delivery::Gap);
+                if std::mem::replace(&mut was_lost, true) {
+                    // Who read the state anew since the loss was told has missed what happened after.
+                    tell_gap(&publishers);
                 }
+                let ended = listen(connection, &publishers, &mut inbox, first.take()).await;
+                tell_gap(&publishers);
                 match ended {
                     Some(error) => tracing::debug!(%error, "the subscribing connection was lost"),
                     None => return,
@@ -108,14 +111,29 @@ async fn serve(client: redis::Client, publishers: Publishers, mut inbox: mpsc::R
     }
 }
 
+/// Tells all watchers to read the state anew.
+fn tell_gap(publishers: &Publishers) {
+    for publisher in publishers.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        publisher.publish(Delivery::Gap);
+    }
+}
+
+/// A subscribing connection.
+struct Connection {
+    sink: PubSubSink,
+    stream: PubSubStream,
+    subscribed: Vec<String>,
+}
+
 /// Connects, and subscribes to all that was watched before.
-async fn connect(client: &redis::Client, publishers: &Publishers) -> redis::RedisResult<(PubSubSink, PubSubStream)> {
+async fn connect(client: &redis::Client, publishers: &Publishers) -> redis::RedisResult<Connection> {
     let connecting = async {
         let (mut sink, stream) = client.get_async_pubsub().await?.split();
-        for channel in watched(publishers) {
+        let subscribed = watched(publishers);
+        for channel in &subscribed {
             sink.subscribe(channel).await?;
         }
-        Ok((sink, stream))
+        Ok(Connection { sink, stream, subscribed })
     };
     timeout(SUBSCRIBE_DEADLINE, connecting)
         .await
@@ -131,13 +149,12 @@ fn watched(publishers: &Publishers) -> Vec<String> {
 
 /// Serves one connection until it fails (the error) or the broker is closed (`None`).
 async fn listen(
-    mut sink: PubSubSink,
-    mut stream: PubSubStream,
+    connection: Connection,
     publishers: &Publishers,
     inbox: &mut mpsc::Receiver<Request>,
     first: Option<Request>,
 ) -> Option<redis::RedisError> {
-    let mut subscribed = watched(publishers);
+    let Connection { mut sink, mut stream, mut subscribed } = connection;
     if let Some(request) = first {
         answer(request, Ok(()));
     }

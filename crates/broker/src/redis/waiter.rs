@@ -1,7 +1,7 @@
 //! Waiting for work: one connection per queue that is waited for, with a blocking pop on the wake-up marker.
 //!
 //! A blocking pop is never abandoned half-way: a pop that nobody hears any more could swallow the marker. So it runs in a
-//! task of its own, which hands the wake-up to whoever asks next.
+//! task of its own, which puts a marker back that came when nobody in this process waited any more: another's may.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -107,6 +107,7 @@ async fn pop_for(client: redis::Client, marker: String, line: Arc<Line>) {
             continue;
         }
         match pop(&client, &mut connection, &marker).await {
+            Ok(true) if line.asking.load(Ordering::Relaxed) == 0 => put_back(&mut connection, &marker, &line).await,
             Ok(true) => line.woken.notify_one(),
             Ok(false) => {}
             Err(error) => {
@@ -116,6 +117,17 @@ async fn pop_for(client: redis::Client, marker: String, line: Arc<Line>) {
                 line.woken.notify_one();
             }
         }
+    }
+}
+
+/// Leaves the marker to another process; where that fails, to whoever waits here next.
+async fn put_back(connection: &mut Option<MultiplexedConnection>, marker: &str, line: &Line) {
+    let Some(connected) = connection else { return line.woken.notify_one() };
+    let mut command = redis::cmd("RPUSH");
+    command.arg(marker).arg("1");
+    if !matches!(timeout(POP_GRACE, command.query_async::<u64>(connected)).await, Ok(Ok(_))) {
+        tracing::debug!("a wake-up that nobody waits for could not be put back");
+        line.woken.notify_one();
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) fn listed(reply: &mut Reply, state: State) -> Result<TaskView> {
     let record = record("list", &reply.bytes()?)?;
     let (failures, losses) = tries(reply)?;
     let note = reply.text()?;
-    let mut view = view(id, record, state);
+    let mut view = TaskView::of(id, record, state);
     (view.failures, view.losses) = (failures, losses);
     note_place(&mut view, reply, &note)?;
     view.progress = reply.json()?;
@@ -95,7 +95,7 @@ pub(super) fn listed(reply: &mut Reply, state: State) -> Result<TaskView> {
 /// A task on its own, as `get.lua` brings it.
 pub(super) fn whole(reply: &mut Reply, id: TaskId) -> Result<TaskView> {
     let state = reply.parse()?;
-    let mut view = view(id, record("get", &reply.bytes()?)?, state);
+    let mut view = TaskView::of(id, record("get", &reply.bytes()?)?, state);
     let attempts = reply.text()?;
     if !attempts.is_empty() {
         let mut lines = attempts.lines();
@@ -113,29 +113,6 @@ pub(super) fn whole(reply: &mut Reply, id: TaskId) -> Result<TaskView> {
         }
     }
     Ok(view)
-}
-
-fn view(id: TaskId, record: Record, state: State) -> TaskView {
-    TaskView {
-        id,
-        task_type: record.task_type,
-        state,
-        priority: record.priority,
-        payload: record.payload,
-        duration_ms: record.duration_ms,
-        retries: record.retries,
-        timeout_ms: record.timeout_ms,
-        enqueued_at_ms: record.enqueued_at_ms,
-        due_at_ms: None,
-        started_at_ms: None,
-        worker: None,
-        progress: None,
-        ended_at_ms: None,
-        failures: 0,
-        losses: 0,
-        attempts: Vec::new(),
-        result: None,
-    }
 }
 
 /// What a state has beside it: due time, claim, or time of its end.

@@ -1,6 +1,6 @@
 //! `tidemill enqueue`: puts a task, or a batch of them, into a queue.
 
-use clap::Args;
+use clap::{Args, value_parser};
 use serde_json::{Map, Value, json};
 
 use super::http::{Server, escaped};
@@ -15,6 +15,9 @@ EXAMPLES:
   tidemill enqueue send_email --payload @mail.json --at 2027-01-01T08:00:00Z
   jq -c . mail.json | tidemill enqueue send_email --payload - -o name
   tidemill enqueue --batch @tasks.json    a JSON array, taken whole or not at all";
+
+/// Most retries that a task may have.
+const RETRIES: i64 = tidemill_core::policy::RETRIES_MAX as i64;
 
 /// Arguments of `enqueue`.
 #[derive(Debug, Args)]
@@ -36,13 +39,13 @@ pub struct EnqueueArgs {
     #[arg(long, short = 'q', value_name = "NAME")]
     pub queue: Option<String>,
     /// How often it is tried again after a failure.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = value_parser!(u16).range(0..=RETRIES))]
     pub retries: Option<u16>,
     /// Start it so much later: 500ms, 30s, 10m, 2h, 1d.
     #[arg(long, value_name = "TIME", value_parser = milliseconds, conflicts_with = "at")]
     pub delay: Option<u64>,
     /// Start it at this time: 2027-01-01T08:00:00Z.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = moment)]
     pub at: Option<jiff::Timestamp>,
     /// Who goes first: -100 to 100, usually 0.
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
@@ -136,6 +139,11 @@ fn milliseconds(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "a time is a whole number and a unit: 500ms, 30s, 10m, 2h or 1d".to_owned())
 }
 
+/// A time with its zone.
+fn moment(text: &str) -> Result<jiff::Timestamp, String> {
+    text.parse().map_err(|_| "a time has a date, a time of day and a zone, such as 2027-01-01T08:00:00Z".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +154,14 @@ mod tests {
         assert_eq!(times, [500, 30_000, 600_000, 7_200_000, 86_400_000, 250]);
         for wrong in ["", "s", "1.5h", "-1s", "3w", "99999999999999999999d"] {
             assert!(milliseconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_has_a_zone() {
+        assert!(moment("2027-01-01T08:00:00Z").is_ok() && moment("2027-01-01T08:00:00+02:00").is_ok());
+        for wrong in ["tomorrow", "2027-01-01", "2027-01-01T08:00:00"] {
+            assert!(moment(wrong).unwrap_err().ends_with("such as 2027-01-01T08:00:00Z"), "{wrong}");
         }
     }
 }

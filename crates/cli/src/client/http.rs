@@ -96,14 +96,18 @@ impl Server {
 
     fn away(&self, error: &ureq::Error) -> anyhow::Error {
         let base = &self.base;
-        unreachable(match error {
+        let reason = match error {
             ureq::Error::BadUri(reason) => return usage(format!("--server {base} is no address: {reason}")),
-            ureq::Error::Timeout(_) => format!("{base} gave no answer in time; look at its log, or try again"),
-            _ => format!(
-                "no server answers at {base} ({error}); start one with `tidemill standalone`, or name another with \
-                 --server URL or TIDEMILL_SERVER"
-            ),
-        })
+            ureq::Error::Timeout(_) => {
+                return unreachable(format!("{base} gave no answer in time; look at its log, or try again"));
+            }
+            ureq::Error::Io(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        unreachable(format!(
+            "no server answers at {base} ({reason}); start one with `tidemill standalone`, or name another with \
+             --server URL or TIDEMILL_SERVER"
+        ))
     }
 
     fn no_tidemill(&self) -> anyhow::Error {

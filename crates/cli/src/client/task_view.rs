@@ -76,11 +76,13 @@ fn usual(task: &Value) -> [String; 5] {
     ]
 }
 
-/// Failed attempts and how many there may be, such as `2/4`.
+/// Attempts made, the present one and the one that succeeded included, and how many there may be, such as `2/4`.
 fn attempts(task: &Value) -> String {
+    let unfailed = matches!(task["state"].as_str(), Some("active" | "succeeded"));
+    let made = task["failures"].as_u64().unwrap_or(0) + u64::from(unfailed);
     match task["retries"].as_u64() {
-        Some(retries) => format!("{}/{}", task["failures"].as_u64().unwrap_or(0), retries + 1),
-        None => task["failures"].to_string(),
+        Some(retries) => format!("{made}/{}", retries + 1),
+        None => made.to_string(),
     }
 }
 
@@ -164,6 +166,11 @@ mod tests {
         assert!(text.contains("Payload:   {\"to\":\"x\"}\n"), "{text}");
         assert!(text.ends_with("  1  2026-11-22T02:00:00.000Z  after 0ms  unsupported: unsupported task\n"), "{text}");
         assert!(!text.contains("Worker"), "{text}");
-        assert_eq!(attempts(&task), "1/1");
+    }
+
+    #[test]
+    fn attempts_are_those_made_whether_they_failed_or_not() {
+        let of = |state: &str| attempts(&json!({ "state": state, "failures": 1, "retries": 3 }));
+        assert_eq!(["dead", "retrying", "active", "succeeded"].map(of), ["1/4", "1/4", "2/4", "2/4"]);
     }
 }

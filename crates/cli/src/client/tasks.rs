@@ -172,7 +172,10 @@ impl Tasks {
                 {
                     return Err(error);
                 }
-                Err(error) => faults.push(format!("task {id}: {error}")),
+                Err(error) => {
+                    let said = error.to_string();
+                    faults.push(if said.contains(id.as_str()) { said } else { format!("task {id}: {said}") });
+                }
             }
         }
         print(|out| {

@@ -24,7 +24,7 @@ pub struct Found {
 /// Reads the settings among `variables`. The errors are whole sentences; all faults are told at once.
 pub fn read(variables: impl Iterator<Item = (String, String)>) -> Result<Vec<Found>, Vec<String>> {
     let (mut found, mut faults) = (Vec::new(), Vec::new());
-    for (name, text) in variables.filter(|(name, _)| name.starts_with(PREFIX) && !is_other(name)) {
+    for (name, text) in variables.filter(|(name, text)| name.starts_with(PREFIX) && !is_other(name, text)) {
         match SETTINGS.iter().position(|setting| variable(setting.key) == name) {
             Some(setting) => match SETTINGS[setting].parse(&text) {
                 Ok(value) => found.push(Found { setting, value, name }),
@@ -48,13 +48,13 @@ fn unknown(name: &str) -> String {
     }
 }
 
-fn is_other(name: &str) -> bool {
-    OTHERS.contains(&name) || TEST_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || is_service_link(name)
+fn is_other(name: &str, text: &str) -> bool {
+    OTHERS.contains(&name) || TEST_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || is_service_link(name, text)
 }
 
 /// Whether Kubernetes put it there, for a Service whose name begins with `tidemill`: `TIDEMILL_SERVICE_HOST`,
-/// `TIDEMILL_API_PORT_8080_TCP_ADDR`.
-fn is_service_link(name: &str) -> bool {
+/// `TIDEMILL_API_PORT_8080_TCP_ADDR`. What ends with `_PORT` holds a URL there; a number is a setting spelt wrong.
+fn is_service_link(name: &str, text: &str) -> bool {
     if name.contains("__") {
         return false;
     }
@@ -63,7 +63,7 @@ fn is_service_link(name: &str) -> bool {
         return true;
     }
     after("_PORT").is_some_and(|rest| {
-        rest.is_empty()
+        (rest.is_empty() && text.contains("://"))
             || rest.strip_prefix('_').is_some_and(|rest| {
                 let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
                 ["_TCP", "_UDP", "_SCTP"].iter().any(|protocol| rest.starts_with(protocol))
@@ -100,6 +100,11 @@ mod tests {
                 "TIDEMILL_APP_PORTS",
                 "1",
                 "TIDEMILL_APP_PORTS in the environment is no setting; did you mean TIDEMILL_APP__PORT?",
+            ),
+            (
+                "TIDEMILL_APP_PORT",
+                "9090",
+                "TIDEMILL_APP_PORT in the environment is no setting; did you mean TIDEMILL_APP__PORT?",
             ),
             (
                 "TIDEMILL_APP__PORT",

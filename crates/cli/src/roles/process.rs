@@ -29,11 +29,23 @@ where
     let settings = config.settings()?;
     let logs = parts::logs(&settings.log)?;
     log_panics();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(settings, config.chosen_queue_settings()));
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     drop(logs);
     result
+}
+
+/// Each connection is an open file, and the usual limit of 1,024 is far below what the API grants: it is raised as far as
+/// this process may raise it.
+fn raise_open_files() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => {
+            tracing::warn!(%error, "the limit on open files cannot be raised: connections may be refused early");
+        }
+    }
 }
 
 /// Says where the process is found, and warns of a door that stands open.

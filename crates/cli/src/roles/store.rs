@@ -7,6 +7,7 @@ use tidemill_broker::{Broker, BrokerError};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Role;
 use crate::config::value::mask_url;
 use crate::exit::usage;
 
@@ -23,6 +24,19 @@ pub(super) fn open(url: &str) -> anyhow::Result<Arc<dyn Broker>> {
         BrokerError::Unfit(reason) => usage(reason.replace(url, &mask_url(url))),
         other => anyhow::Error::new(other).context(format!("the store at {} cannot be opened", mask_url(url))),
     })
+}
+
+/// Opens a store that `role` shares with other processes. A folder is held by one process alone, so that no worker would
+/// ever see what an API took in.
+pub(super) fn open_shared(url: &str, role: Role) -> anyhow::Result<Arc<dyn Broker>> {
+    if url.starts_with("sqlite:") {
+        return Err(usage(format!(
+            "tidemill {role} needs a store that it can share with other processes, and {url} is for one alone: name a \
+             Redis, as in --broker-url redis://HOST:PORT, or run everything in one process with `tidemill standalone`",
+            role = role.as_str()
+        )));
+    }
+    open(url)
 }
 
 /// Waits for the first contact. The error says why the store can never serve; that it is away for now, the API and the

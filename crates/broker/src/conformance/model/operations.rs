@@ -92,6 +92,9 @@ impl Model {
         if exchange.number == worker.number && exchange.number > 0 {
             return self.answer_again(&exchange.worker);
         }
+        if exchange.number < worker.number {
+            return Exchanged::Retired;
+        }
         let before = self.head();
         if exchange.number != worker.number + 1 {
             self.lose_all(&[exchange.worker]);
@@ -149,7 +152,7 @@ impl Model {
     /// any may be forgotten first: `survivors` are those that the store kept.
     pub fn maintain(&mut self, survivors: &BTreeSet<TaskId>) -> Maintained {
         let before = self.head();
-        let renewed = self.now_ms - self.maintained_ms > u64::from(self.settings.lease_ms);
+        let renewed = self.now_ms - self.maintained_ms > self.settings.outage_ms();
         self.maintained_ms = self.now_ms;
         let promoted = self.promote();
         let mut lost = Vec::new();

@@ -168,6 +168,20 @@ pub async fn an_outage_of_the_store_renews_all_leases_once(backend: &dyn Backend
     assert_eq!(lost.iter().map(|l| l.task.as_str()).collect::<Vec<_>>(), ["b"], "once, and only once");
 }
 
+pub async fn an_outage_that_ends_a_lease_just_renewed_loses_nobody(backend: &dyn Backend) {
+    let scene = Scene::new(backend).await;
+    scene.add(&["a"]).await;
+    let mut worker = scene.worker().await;
+    worker.claim(1).await;
+    scene.advance(LEASE_MS / 3).await;
+    scene.maintain().await;
+    // From here on the store is away, before the next of three heartbeats per lease.
+    scene.advance(LEASE_MS * 2 / 3 + 500).await;
+    let first = scene.maintain().await;
+    assert!(first.renewed && first.lost.is_empty(), "{first:?}");
+    assert_eq!(scene.list(State::Active).await, ["a"]);
+}
+
 pub async fn a_retired_worker_gives_everything_back_at_no_cost(backend: &dyn Backend) {
     let scene = Scene::new(backend).await;
     scene.add(&["a", "b", "c", "d"]).await;

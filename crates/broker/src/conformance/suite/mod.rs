@@ -91,7 +91,7 @@ macro_rules! conformance_tests {
             a_repeated_exchange_settles_nothing_twice,
             a_repeated_exchange_is_answered_from_another_process_too,
             a_number_that_was_left_out_retires_the_worker,
-            an_older_number_retires_the_worker,
+            an_older_number_came_late_and_does_nothing,
             the_first_number_is_one,
             a_stranger_is_retired,
             what_a_retired_worker_held_is_lost_and_claimed_by_others,
@@ -111,6 +111,7 @@ macro_rules! conformance_tests {
             a_lost_worker_is_retired_at_its_next_word,
             a_lease_that_ran_out_is_good_until_someone_collects_it,
             an_outage_of_the_store_renews_all_leases_once,
+            an_outage_that_ends_a_lease_just_renewed_loses_nobody,
             a_retired_worker_gives_everything_back_at_no_cost,
             retiring_twice_is_harmless,
         );

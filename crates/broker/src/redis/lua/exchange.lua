@@ -43,6 +43,9 @@ if number == last and last > 0 then
   return reply(letters_then, started, held)
 end
 
+-- A duplicate that came late.
+if number < last then return { 'RETIRED' } end
+
 local first = head()
 
 if number ~= last + 1 then

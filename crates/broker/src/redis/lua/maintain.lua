@@ -1,5 +1,7 @@
 -- Promotes what is due, returns the tasks of lost workers, forgets the ended beyond retention: each in bounded steps.
--- When nobody ran this for a lease period, the store was away: all leases are renewed once and no task is returned.
+-- When nobody ran this for so long that the leases of healthy workers may have ended, the store was away: all leases are
+-- renewed once and no task is returned (see QueueSettings::outage_ms). So they are when the clock went back (another server
+-- took over), since leases of workers that are gone would otherwise last until it has caught up.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress leases workers exchanges stats wake channel
 -- LIBS  clock record bulk events line ends due claims
 -- FLAGS allow-oom
@@ -10,7 +12,8 @@ if not settings[2] then return { 'NOQUEUE' } end
 local most = tonumber(ARGV[1])
 local now = clock()
 local lease = tonumber(settings[2])
-local renewed = now - tonumber(settings[1] or now) > lease
+local outage = math.max(math.floor(lease * 2 / 3), math.min(lease, 2000))
+local renewed = math.abs(now - tonumber(settings[1] or now)) > outage
 redis.call('HSET', meta, 'maintained', now)
 local first = head()
 

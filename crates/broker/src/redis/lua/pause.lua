@@ -1,6 +1,7 @@
 -- Holds back or grants claims.
 -- KEYS  meta pending ranked stale records wake
 -- LIBS  line
+-- FLAGS allow-oom
 -- ARGV  "1" or "0"
 -- REPLY {"OK", changed} | {"NOQUEUE"}
 if redis.call('EXISTS', meta) == 0 then return { 'NOQUEUE' } end

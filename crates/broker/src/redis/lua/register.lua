@@ -1,6 +1,7 @@
--- Registers a worker's incarnation and grants it a lease.
+-- Registers a worker's incarnation and grants it a lease. Flagged allow-oom: only workers drain a full store.
 -- KEYS  meta leases workers exchanges
 -- LIBS  clock
+-- FLAGS allow-oom
 -- ARGV  worker, what it says of itself (JSON)
 -- REPLY {"OK"} | {"NOQUEUE"}
 local lease = redis.call('HGET', meta, 'lease_ms')

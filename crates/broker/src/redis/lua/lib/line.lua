@@ -23,25 +23,19 @@ local function count_pending()
   return redis.call('LLEN', pending) - redis.call('SCARD', stale) + redis.call('ZCARD', ranked)
 end
 
-local function to_tail(id, record)
+local function put(id, record, push, counter, step)
   local priority = priority_of(record)
   if priority == 0 then
     if redis.call('SREM', stale, id) == 1 then redis.call('LREM', pending, 1, id) end
-    redis.call('RPUSH', pending, id)
+    redis.call(push, pending, id)
   else
-    redis.call('ZADD', ranked, -priority * RANK + redis.call('HINCRBY', meta, 'tail', 1), id)
+    redis.call('ZADD', ranked, -priority * RANK + redis.call('HINCRBY', meta, counter, step), id)
   end
 end
 
-local function to_head(id, record)
-  local priority = priority_of(record)
-  if priority == 0 then
-    if redis.call('SREM', stale, id) == 1 then redis.call('LREM', pending, 1, id) end
-    redis.call('LPUSH', pending, id)
-  else
-    redis.call('ZADD', ranked, -priority * RANK + redis.call('HINCRBY', meta, 'head', -1), id)
-  end
-end
+local function to_tail(id, record) put(id, record, 'RPUSH', 'tail', 1) end
+
+local function to_head(id, record) put(id, record, 'LPUSH', 'head', -1) end
 
 -- Takes a waiting task out of the line, wherever it stands in it.
 local function out_of_line(id)
