@@ -19,7 +19,7 @@ if redis.call('HEXISTS', claims, id) == 1 then
 end
 local first = head()
 if redis.call('ZREM', delayed, id) + redis.call('ZREM', retrying, id) == 0 then out_of_line(id) end
-finish(id, record, 'cancelled', clock())
+finish(id, record, 'cancelled')
 announce_head(first)
 publish()
 return { 'NOW' }

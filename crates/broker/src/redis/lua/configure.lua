@@ -11,7 +11,7 @@ if created or ARGV[1] == 'replace' then
     'keep:cancelled', ARGV[10], 'age:cancelled', ARGV[11])
 end
 if created then
-  redis.call('HSET', meta, 'format', 1, 'maintained', clock())
+  redis.call('HSET', meta, 'format', 1, 'maintained', (clock()))
   redis.call('HSET', records, '', string.rep('-', 65))
   redis.call('HSET', claims, '', string.rep('-', 65))
 end

@@ -11,7 +11,7 @@ if record and id ~= '' then
   if redis.call('HEXISTS', claims, id) == 1 then return { 'ACTIVE' } end
   local first = head()
   if redis.call('ZREM', delayed, id) + redis.call('ZREM', retrying, id) == 0 then out_of_line(id) end
-  finish(id, record, 'cancelled', clock())
+  finish(id, record, 'cancelled')
   announce_head(first)
   publish()
 elseif redis.call('HEXISTS', ended, id) == 0 then

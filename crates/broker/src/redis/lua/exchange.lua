@@ -10,7 +10,7 @@ local worker, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local settings = redis.call('HMGET', meta, 'paused', 'keep:succeeded', 'lease_ms')
 if not settings[3] then return { 'NOQUEUE' } end
 local paused = settings[1] == '1'
-local now = clock()
+local now, moment = clock()
 
 local memory = redis.call('HGET', exchanges, worker)
 if not memory then return { 'RETIRED' } end
@@ -94,11 +94,11 @@ local function settle(task, record)
   redis.call('HDEL', claims, id)
   local asked = redis.call('HEXISTS', cancels, id) == 1
   if task.code == 'l' then
-    release(id, record, now)
+    release(id, record)
     return asked and 'c' or 'p'
   end
   if task.code == 'c' or (asked and task.code == 'u') then
-    finish(id, record, 'cancelled', now)
+    finish(id, record, 'cancelled')
     return 'c'
   end
   if task.code == 'u' and another_serves(type_of(record)) then
@@ -114,11 +114,11 @@ local function settle(task, record)
   local line = string.format('%d %d %s %s %s %s', failures + 1, now, task.ran, worker, task.kind, task.message)
   note_attempt(id, failures + 1, losses, rest, line)
   if asked then
-    finish(id, record, 'cancelled', now)
+    finish(id, record, 'cancelled')
     return 'c'
   end
   if task.delay == '' then
-    finish(id, record, 'dead', now)
+    finish(id, record, 'dead')
     return 'd'
   end
   count('retried')
@@ -155,7 +155,7 @@ if #settled > 0 then
         letters[i] = 's'
         done[#done + 1] = task.id
         if keep then
-          scores[#scores + 1] = now
+          scores[#scores + 1] = moment
           scores[#scores + 1] = task.id
           rows[#rows + 1] = task.id
           rows[#rows + 1] = found[i]
@@ -219,12 +219,12 @@ end
 
 if #taken > 0 then
   local rows = {}
+  local before = redis.call('HINCRBY', stats, 'started', #taken) - #taken
   for i, id in ipairs(taken) do
     rows[2 * i - 1] = id
-    rows[2 * i] = string.format('%s:%d:%d:%d', worker, number, i, now)
+    rows[2 * i] = string.format('%s:%d:%d:%d', worker, number, before + i, now)
   end
   bulk('HSET', claims, rows)
-  count('started', #taken)
   if listening() then
     local found = fetch('HMGET', records, taken)
     for i, id in ipairs(taken) do

@@ -38,18 +38,10 @@ elseif state == 'active' then
   local all = redis.call('HGETALL', claims)
   local held = {}
   for i = 1, #all, 2 do
-    local exchange, place, started = string.match(all[i + 1], '^%x+:(%d+):(%d+):(%d+)$')
-    if started then
-      held[#held + 1] =
-        { id = all[i], claim = all[i + 1], tonumber(started), string.sub(all[i + 1], 1, 32), tonumber(exchange), tonumber(place) }
-    end
+    local place = string.match(all[i + 1], '^%x+:%d+:(%d+):%d+$')
+    if place then held[#held + 1] = { id = all[i], claim = all[i + 1], place = tonumber(place) } end
   end
-  table.sort(held, function(a, b)
-    for i = 1, 4 do
-      if a[i] ~= b[i] then return a[i] < b[i] end
-    end
-    return false
-  end)
+  table.sort(held, function(a, b) return a.place < b.place end)
   total = #held
   for i = from + 1, math.min(from + most, total) do
     ids[#ids + 1] = held[i].id

@@ -4,4 +4,4 @@
 -- FLAGS no-writes
 -- REPLY {"OK", ms or -1} | {"NOQUEUE"}
 if redis.call('EXISTS', meta) == 0 then return { 'NOQUEUE' } end
-return { 'OK', next_due(clock()) }
+return { 'OK', next_due((clock())) }

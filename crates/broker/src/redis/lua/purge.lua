@@ -6,7 +6,6 @@
 -- REPLY {"OK", how many} | {"NOQUEUE"}
 local state, most = ARGV[1], tonumber(ARGV[2])
 if redis.call('EXISTS', meta) == 0 then return { 'NOQUEUE' } end
-local now = clock()
 local first = head()
 local set = ({ delayed = delayed, retrying = retrying, succeeded = succeeded, dead = dead, cancelled = cancelled })[state]
 local ids = {}
@@ -26,7 +25,7 @@ else
 end
 for _, id in ipairs(ids) do
   local record = redis.call('HGET', records, id)
-  if record then finish(id, record, 'cancelled', now) end
+  if record then finish(id, record, 'cancelled') end
   forget(id)
 end
 if #ids > 0 then count('deleted', #ids) end

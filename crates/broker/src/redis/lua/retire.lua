@@ -5,13 +5,12 @@
 -- ARGV  worker
 -- REPLY {"OK"} | {"NOQUEUE"}
 if redis.call('EXISTS', meta) == 0 then return { 'NOQUEUE' } end
-local now = clock()
 local first = head()
 local held = claims_of({ [ARGV[1]] = true })
 for i = #held, 1, -1 do
   local id = held[i].id
   redis.call('HDEL', claims, id)
-  release(id, redis.call('HGET', records, id), now)
+  release(id, redis.call('HGET', records, id))
 end
 forget_worker(ARGV[1])
 announce_head(first)

@@ -1,21 +1,14 @@
--- Claims: the value is "worker:exchange:place:started". uses: claims attempts cancels progress stats meta
+-- Claims: the value is "worker:exchange:place:started", the place being that among all claims of the queue. uses: claims attempts cancels progress stats meta
 local function claims_of(workers_lost)
   local found = {}
   local all = redis.call('HGETALL', claims)
   for i = 1, #all, 2 do
-    local worker, exchange, place, started = string.match(all[i + 1], '^(%x+):(%d+):(%d+):(%d+)$')
+    local worker, place, started = string.match(all[i + 1], '^(%x+):%d+:(%d+):(%d+)$')
     if worker and workers_lost[worker] then
-      found[#found + 1] = {
-        id = all[i], worker = worker, exchange = tonumber(exchange), place = tonumber(place), started = tonumber(started),
-      }
+      found[#found + 1] = { id = all[i], worker = worker, place = tonumber(place), started = tonumber(started) }
     end
   end
-  table.sort(found, function(a, b)
-    if a.started ~= b.started then return a.started < b.started end
-    if a.worker ~= b.worker then return a.worker < b.worker end
-    if a.exchange ~= b.exchange then return a.exchange < b.exchange end
-    return a.place < b.place
-  end)
+  table.sort(found, function(a, b) return a.place < b.place end)
   return found
 end
 
@@ -29,11 +22,11 @@ local function lose(claim, now)
   local line = string.format('%d %d %d %s lost "worker lost"', failures + 1, now, now - claim.started, claim.worker)
   note_attempt(claim.id, failures, losses, rest, line)
   if redis.call('HEXISTS', cancels, claim.id) == 1 then
-    finish(claim.id, record, 'cancelled', now)
+    finish(claim.id, record, 'cancelled')
     return 'cancelled'
   end
   if losses >= tonumber(redis.call('HGET', meta, 'loss_limit')) then
-    finish(claim.id, record, 'dead', now)
+    finish(claim.id, record, 'dead')
     return 'dead'
   end
   redis.call('HDEL', progress, claim.id)
@@ -42,8 +35,8 @@ local function lose(claim, now)
 end
 
 -- Gives a claim back at no cost.
-local function release(id, record, now)
-  if redis.call('HEXISTS', cancels, id) == 1 then return finish(id, record, 'cancelled', now) end
+local function release(id, record)
+  if redis.call('HEXISTS', cancels, id) == 1 then return finish(id, record, 'cancelled') end
   count('released')
   redis.call('HDEL', progress, id)
   to_head(id, record)

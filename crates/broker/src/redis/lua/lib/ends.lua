@@ -1,6 +1,6 @@
 -- How tasks end, and what is kept of them. The value of `attempts` is "failures losses" and then a line per attempt that
 -- did not end well: number, time, duration, worker, kind and message (a JSON string).
--- uses: meta records ended succeeded dead cancelled attempts results cancels progress stats
+-- Needs clock. uses: meta records ended succeeded dead cancelled attempts results cancels progress stats
 local KEPT_ERRORS = 20
 local kept = { succeeded = succeeded, dead = dead, cancelled = cancelled }
 
@@ -33,15 +33,15 @@ local function forget(id)
 end
 
 -- A live task that stands nowhere any more ends as `state`.
-local function finish(id, record, state, now, result)
+local function finish(id, record, state)
   redis.call('HDEL', records, id)
   redis.call('HDEL', cancels, id)
   redis.call('HDEL', progress, id)
   count(state)
   if (tonumber(redis.call('HGET', meta, 'keep:' .. state)) or 0) > 0 then
-    redis.call('ZADD', kept[state], now, id)
+    local _, moment = clock()
+    redis.call('ZADD', kept[state], moment, id)
     redis.call('HSET', ended, id, record)
-    if result and result ~= '' then redis.call('HSET', results, id, result) end
   else
     redis.call('HDEL', attempts, id)
   end
