@@ -10,7 +10,6 @@ use super::{parts, process, queue, store};
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
-use crate::exit::usage;
 
 /// Runs until a signal.
 pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
@@ -23,13 +22,7 @@ async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()
     let broker = store::open_shared(&settings.broker.url, Role::Api)?;
     let options = parts::api(&settings, None)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let server = match Server::bind(options, broker.clone(), metrics).await {
-        Ok(server) => server,
-        Err(error) => {
-            store::close(&broker).await;
-            return Err(usage(error.to_string()));
-        }
-    };
+    let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Api, &settings, server.local_addr(), &broker.describe());
     let contact = async {
         store::first_contact(broker.clone(), stop.stop.clone()).await?;

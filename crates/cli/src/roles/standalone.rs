@@ -11,7 +11,6 @@ use super::{drain, parts, process, queue, store};
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
-use crate::exit::usage;
 
 /// Runs until a signal.
 pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
@@ -25,13 +24,7 @@ async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
     let options = parts::api(&settings, Some(&executor))?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let server = match Server::bind(options, broker.clone(), metrics).await {
-        Ok(server) => server,
-        Err(error) => {
-            store::close(&broker).await;
-            return Err(usage(error.to_string()));
-        }
-    };
+    let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Standalone, &settings, server.local_addr(), &broker.describe());
 
     let ends = stop.clone();

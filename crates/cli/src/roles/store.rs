@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_api::BindError;
 use tidemill_broker::{Broker, BrokerError};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -60,5 +61,16 @@ pub(super) async fn first_contact(broker: Arc<dyn Broker>, stop: CancellationTok
 pub(super) async fn close(broker: &Arc<dyn Broker>) {
     if timeout(CLOSE_TIMEOUT, broker.close()).await.is_err() {
         tracing::warn!("the broker did not close in time");
+    }
+}
+
+/// The server that was bound. Where it was not, the store is let go before that is told.
+pub(super) async fn or_close<S>(server: Result<S, BindError>, broker: &Arc<dyn Broker>) -> anyhow::Result<S> {
+    match server {
+        Ok(server) => Ok(server),
+        Err(error) => {
+            close(broker).await;
+            Err(usage(error.to_string()))
+        }
     }
 }

@@ -12,7 +12,6 @@ use super::{drain, parts, process, store};
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
-use crate::exit::usage;
 
 /// Runs until a signal.
 pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
@@ -26,13 +25,7 @@ async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
     let options = parts::health(&settings, &executor);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let server = match HealthServer::bind(options, broker.clone(), metrics).await {
-        Ok(server) => server,
-        Err(error) => {
-            store::close(&broker).await;
-            return Err(usage(error.to_string()));
-        }
-    };
+    let server = store::or_close(HealthServer::bind(options, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Worker, &settings, server.local_addr(), &broker.describe());
 
     // Health is shown until the last task has ended or gone back.
