@@ -13,13 +13,19 @@ help: ## print this
 
 ##@ Test
 
-.PHONY: test test-rust test-browser fmt lint deny deny-advisories
+.PHONY: test test-rust test-browser test-chart test-control-plane e2e fmt lint deny deny-advisories
 test: ## everything that must hold: formatting, lints, licences, all tests, the browser, the image
 	@scripts/test
 test-rust: ## the Rust tests alone, with a Redis and a Valkey of their own
 	@scripts/test rust
 test-browser: ## the web page in a real Chromium
 	@scripts/test browser
+test-chart: ## the chart: lints, unit tests of its templates, generated files up to date
+	@scripts/test chart
+test-control-plane: ## the operator against a real API server, without a node
+	@scripts/test control-plane
+e2e: ## every scenario on a real Kubernetes with a node, images included (needs root); TIDEMILL_E2E="1 4" picks some
+	@scripts/test e2e
 fmt: ## format the code
 	@cargo fmt --all
 lint: ## clippy, every warning an error
@@ -31,7 +37,7 @@ deny-advisories: setup-deny ## known vulnerabilities in dependencies (fetches a 
 
 ##@ Build
 
-.PHONY: image binary bench openapi picture clean
+.PHONY: image images binary bench openapi picture clean
 setup: ## install all that building and testing need
 	@scripts/setup
 binary: setup-musl ## the static binary, in dist/
@@ -39,6 +45,8 @@ binary: setup-musl ## the static binary, in dist/
 	@install -D target/$(MUSL)/release/tidemill dist/tidemill
 image: setup-image binary ## the images base, app_rest, app_ws, app_html and app_html_ws around that binary, in seconds
 	@$(container) pack
+images: image ## and the broker's and the tests' own images, all of them also as archives in dist/images
+	@scripts/images
 bench: ## measure enqueue, drain and idle latency on both brokers
 	@scripts/with-servers cargo run --release --locked --package tidemill-benches
 openapi: ## write the OpenAPI document anew: crates/api/openapi.json
@@ -48,9 +56,23 @@ picture: ## take the picture of the page anew that the README shows: docs/page.p
 	@scripts/setup node browser
 	@cargo build --quiet --locked --package tidemill-cli
 	@node tests/browser/picture.mjs
-clean: ## remove what was built (data and fetched tools stay)
+clean: ## remove what was built (data and fetched tools stay); ends the test cluster
+	@tests/cluster/cluster down
 	@cargo clean
 	@rm -rf dist
+
+##@ A Kubernetes on this machine, for tests and for trying things out
+
+.PHONY: cluster-build cluster-up cluster-load cluster-down
+cluster-build: ## compile it from Go modules (11 minutes the first time)
+	@scripts/setup cluster
+cluster-up: cluster-build ## start it; NODE=0 starts the control plane alone, which needs no root
+	@tests/cluster/cluster up $(if $(filter 0,$(NODE)),,--node) >/dev/null
+	@echo "export KUBECONFIG=$$(tests/cluster/cluster kubeconfig) KUBECACHEDIR=$(CURDIR)/target/cluster/state/kubectl PATH=$(CURDIR)/target/cluster/bin:$(CURDIR)/.tools/bin:\$$PATH"
+cluster-load: ## load the images that `make images` built
+	@tests/cluster/cluster load dist/images/*.tar
+cluster-down: ## stop it and remove what it left
+	@tests/cluster/cluster down
 
 ##@ Run on this machine
 

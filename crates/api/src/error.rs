@@ -124,7 +124,7 @@ impl From<BrokerError> for Refusal {
                 Self { alive: ids, ..problem.into() }
             }
             BrokerError::BadCursor(_) => Self::invalid("?cursor", detail),
-            BrokerError::DuplicateId(_) => {
+            BrokerError::DuplicateId(_) | BrokerError::BadOwner(_) => {
                 Problem::new(400, "invalid-request", "The request is not valid", detail).into()
             }
             BrokerError::StoreFull { .. } => {

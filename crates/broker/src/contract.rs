@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tidemill_core::{
-    Claim, NewTask, Progress, QueueName, QueueSettings, QueueStats, RequestId, Settlement, State, TaskId, TaskType,
-    TaskView, WorkerId, WorkerInfo, WorkerView,
+    Claim, NewTask, Progress, QueueName, QueueOwner, QueueSettings, QueueStats, RequestId, Settlement, State, TaskId,
+    TaskType, TaskView, WorkerId, WorkerInfo, WorkerView,
 };
 
 use crate::error::Result;
@@ -47,6 +47,30 @@ pub trait Broker: Send + Sync + 'static {
 
     /// The settings of a queue.
     async fn settings(&self, queue: &QueueName) -> Result<QueueSettings>;
+
+    /// Makes `owner` the one who reconciles the queue, if nobody else is.
+    ///
+    /// The record is set where there is none. It stays [`Ours`](Ownership::Ours) where the kept one has the same cluster,
+    /// namespace and name: a uid that differs is that of a newer object of the same name and replaces the older.
+    /// A record that equals `instead_of` in all parts is replaced, whoever it names. Otherwise nothing changes.
+    ///
+    /// The owner binds nobody but those who ask for it: tasks come and go whoever owns the queue. It outlives
+    /// [`configure`](Broker::configure) and [`purge`](Broker::purge). A part that is too long is `BadOwner`.
+    async fn own(&self, queue: &QueueName, owner: &QueueOwner, instead_of: Option<&QueueOwner>) -> Result<Ownership>;
+
+    /// Removes the record of who owns the queue, if it equals `owner` in all parts. Whether it did.
+    async fn disown(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool>;
+
+    /// Who owns the queue, if anybody does.
+    async fn owner(&self, queue: &QueueName) -> Result<Option<QueueOwner>>;
+
+    /// Forgets the queue with its tasks, workers and settings, if its owner equals `owner` in all parts. Whether it did:
+    /// `false` where somebody else or nobody owns it, and where there is no such queue.
+    ///
+    /// From then on it is unknown to every operation, also to a worker that holds claims of it; whoever ensures it
+    /// creates it anew. Watchers are told of a gap. A large queue may go in steps: an error leaves a part of it, and the
+    /// call may be repeated.
+    async fn drop_queue(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool>;
 
     /// All queues, by name.
     async fn queues(&self) -> Result<Vec<QueueName>>;
@@ -144,6 +168,15 @@ pub trait Broker: Send + Sync + 'static {
 pub enum Enqueued {
     /// It stands here now, or did when its request first came.
     Created(State),
+}
+
+/// Whose a queue is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ownership {
+    /// The one's who asked.
+    Ours,
+    /// Somebody else's.
+    Theirs(QueueOwner),
 }
 
 /// One exchange of a worker.

@@ -1,6 +1,6 @@
 //! What can go wrong between a caller and a store.
 
-use tidemill_core::{QueueName, RecordError, TaskId};
+use tidemill_core::{NameError, QueueName, RecordError, TaskId};
 
 /// The result of a broker operation.
 pub type Result<T> = std::result::Result<T, BrokerError>;
@@ -47,6 +47,9 @@ pub enum BrokerError {
     /// A list was asked to go on from what is no cursor of it.
     #[error("{0:?} is no cursor of this list; a cursor is what the page before it gave")]
     BadCursor(String),
+    /// Who was to own a queue cannot be kept.
+    #[error("the owner of a queue cannot be kept: {0}")]
+    BadOwner(NameError),
     /// The store is full and takes in nothing more.
     #[error("{operation}: the store is full: {reason}")]
     StoreFull {

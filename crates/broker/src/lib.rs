@@ -20,10 +20,10 @@ pub mod subscription;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
-pub use connect::{DEFAULT_URL, connect};
+pub use connect::{Access, Authorities, DEFAULT_URL, connect, connect_with};
 pub use contract::{
-    Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, Maintained, Page, Requeued,
-    Settled,
+    Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, Maintained, Ownership, Page,
+    Requeued, Settled,
 };
 pub use error::{BrokerError, Result};
 pub use subscription::{Delivery, Publisher, Subscription};

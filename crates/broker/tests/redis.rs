@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use redis::FromRedisValue as _;
 use tidemill_broker::conformance::server::RedisServer;
 use tidemill_broker::redis::RedisBroker;
-use tidemill_broker::{Broker, BrokerError, Delivery, Exchange, Exchanged, Settled};
+use tidemill_broker::{Access, Authorities, Broker, BrokerError, Delivery, Exchange, Exchanged, Ownership, Settled};
 use tidemill_core::{
-    NewTask, Outcome, QueueName, QueueSettings, RequestId, Settlement, State, TaskId, TaskType, WorkerId, WorkerInfo,
+    NewTask, Outcome, QueueName, QueueOwner, QueueSettings, RequestId, Settlement, State, TaskId, TaskType, WorkerId,
+    WorkerInfo,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -19,6 +21,11 @@ fn queue() -> QueueName {
 
 fn tasks(ids: &[&str]) -> Vec<NewTask> {
     ids.iter().map(|id| NewTask::sleep(TaskId::new(*id).unwrap(), 0)).collect()
+}
+
+fn owner() -> QueueOwner {
+    let [cluster, namespace, name, uid] = ["east", "mill", "mail", "u1"].map(str::to_owned);
+    QueueOwner { cluster, namespace, name, uid }
 }
 
 fn worker() -> WorkerInfo {
@@ -322,5 +329,87 @@ async fn tls_is_spoken_and_a_certificate_of_an_unknown_authority_is_refused() {
     ]);
     let url = format!("rediss://localhost:{tls_port}");
     assert!(RedisBroker::open(&url).unwrap().ping().await.is_err());
-    RedisBroker::open_trusting(&url, &certificate).unwrap().ping().await.unwrap();
+    let pem = std::fs::read(&certificate).unwrap();
+    for authorities in [Authorities::File(certificate), Authorities::Pem(pem)] {
+        let access = Access { authorities: Some(authorities), ..Access::new(&url) };
+        tidemill_broker::connect_with(&access).unwrap().ping().await.unwrap();
+    }
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem().into_bytes();
+    let access = Access { authorities: Some(Authorities::Pem(stranger)), ..Access::new(&url) };
+    assert!(tidemill_broker::connect_with(&access).unwrap().ping().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn user_and_password_given_apart_win_over_those_of_the_url() {
+    let server = RedisServer::start();
+    redis_cli(&server, &["ACL", "SETUSER", "mill", "on", ">grist", "~tidemill:*", "&tidemill:*", "+@all"]).await;
+    redis_cli(&server, &["CONFIG", "SET", "requirepass", "flour"]).await;
+    let text = |text: &str| Some(text.to_owned());
+    let access = |user: Option<&str>, password: Option<&str>, of_url: &str| Access {
+        username: user.map(str::to_owned),
+        password: password.map(str::to_owned),
+        ..Access::new(format!("redis://{of_url}127.0.0.1:{}", server.port()))
+    };
+    let right = [
+        access(Some("mill"), Some("grist"), ""),
+        access(Some("mill"), Some("grist"), "nobody:chaff@"),
+        access(None, Some("grist"), "mill:chaff@"),
+        access(Some("mill"), None, "nobody:grist@"),
+        access(None, Some("flour"), ""),
+    ];
+    for access in right {
+        let broker = tidemill_broker::connect_with(&access).unwrap();
+        broker.ping().await.unwrap_or_else(|error| panic!("{access:?}: {error}"));
+        // The connections that wait and watch are let in as well.
+        broker.ensure_queue(&queue(), &QueueSettings::default()).await.unwrap();
+        let mut events = broker.subscribe(&queue()).await.unwrap();
+        let id = TaskId::new(uuid::Uuid::new_v4().to_string()).unwrap();
+        broker.enqueue(&queue(), &[NewTask::sleep(id, 0)], RequestId(rand::random())).await.unwrap();
+        assert!(matches!(tokio::time::timeout(SOON, events.next()).await, Ok(Some(Delivery::Batch(_)))));
+        broker.wait(&queue(), Duration::from_millis(1)).await.unwrap();
+    }
+    let wrong = Access { password: text("chaff"), ..access(None, None, "mill:grist@") };
+    let error = tidemill_broker::connect_with(&wrong).unwrap().ping().await.unwrap_err();
+    assert!(matches!(&error, BrokerError::Unfit(said) if said.contains("broker.password")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_queue_leaves_no_key_behind() {
+    let server = RedisServer::start();
+    let broker = broker(&server.url()).await;
+    let worker = worker();
+    broker.register(&queue(), &worker).await.unwrap();
+    broker.enqueue(&queue(), &tasks(&["a", "b", "c"]), RequestId([1; 8])).await.unwrap();
+    let exchange = Exchange { worker: worker.id, number: 1, finished: Vec::new(), want: 1 };
+    broker.exchange(&queue(), &exchange).await.unwrap();
+    broker.cancel(&queue(), &TaskId::new("c").unwrap()).await.unwrap();
+    broker.own(&queue(), &owner(), None).await.unwrap();
+    let keys = async |server| Vec::<String>::from_redis_value(redis_cli(server, &["KEYS", "*"]).await).unwrap();
+    assert!(keys(&server).await.len() > 5);
+    assert!(broker.drop_queue(&queue(), &owner()).await.unwrap());
+    assert_eq!(keys(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_was_dropped_but_is_still_listed_is_struck_off_by_the_next_try() {
+    let server = RedisServer::start();
+    let broker = broker(&server.url()).await;
+    broker.own(&queue(), &owner(), None).await.unwrap();
+    assert!(broker.drop_queue(&queue(), &owner()).await.unwrap());
+    redis_cli(&server, &["SADD", "tidemill:queues", "particular"]).await;
+    assert!(!broker.drop_queue(&queue(), &owner()).await.unwrap());
+    assert_eq!(broker.queues().await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_on_a_full_server_is_owned_given_up_and_dropped() {
+    let server = RedisServer::start();
+    let broker = broker(&server.url()).await;
+    broker.enqueue(&queue(), &tasks(&["a"]), RequestId([1; 8])).await.unwrap();
+    redis_cli(&server, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    assert_eq!(broker.own(&queue(), &owner(), None).await.unwrap(), Ownership::Ours);
+    assert!(broker.disown(&queue(), &owner()).await.unwrap());
+    assert_eq!(broker.own(&queue(), &owner(), None).await.unwrap(), Ownership::Ours);
+    assert!(broker.drop_queue(&queue(), &owner()).await.unwrap());
+    assert_eq!(broker.queues().await.unwrap(), []);
 }

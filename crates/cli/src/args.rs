@@ -48,6 +48,9 @@ pub enum Command {
     /// Run the tasks of a queue.
     #[command(after_help = WORKER)]
     Worker(ServerArgs),
+    /// Keep the worker pods of all TaskQueues of a Kubernetes cluster.
+    #[command(after_help = OPERATOR)]
+    Operator(OperatorArgs),
     /// Check or show the configuration.
     #[command(after_help = CONFIG)]
     Config(ConfigArgs),
@@ -91,6 +94,15 @@ EXAMPLES:
   tidemill worker --broker-url redis://redis:6379 --queue emails --slots 20
 
 A worker serves /livez, /readyz and /metrics on its port.";
+
+const OPERATOR: &str = "\
+EXAMPLES:
+  tidemill operator                                  all namespaces; usually the Helm chart starts it
+  tidemill operator --namespace team-a --set operator.worker_image=localhost/tidemill:dev
+  tidemill operator explain emails -n team-a         why a TaskQueue has the pods that it has
+  tidemill operator crd | kubectl apply --server-side -f -
+
+The cluster is the one of KUBECONFIG, or the pod's own. It serves /livez, /readyz and /metrics on its port.";
 
 const CONFIG: &str = "\
 EXAMPLES:
@@ -186,6 +198,57 @@ pub struct ServerArgs {
     /// Settings.
     #[command(flatten)]
     pub settings: SettingArgs,
+}
+
+/// Arguments of `operator`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct OperatorArgs {
+    /// Look after this namespace alone [operator.namespace].
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+    /// Something other than running it.
+    #[command(subcommand)]
+    pub command: Option<OperatorCommand>,
+}
+
+impl OperatorArgs {
+    /// All settings that were given as flags.
+    pub fn settings(&self) -> SettingArgs {
+        let mut settings = self.settings.clone();
+        settings.set.extend(self.namespace.iter().map(|namespace| format!("operator.namespace={namespace}")));
+        settings
+    }
+}
+
+/// What the operator's command does beside running.
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Print what was last decided of a TaskQueue's pods, and why.
+    Explain {
+        /// The TaskQueue.
+        task_queue: String,
+        /// Its namespace; the one of the kubeconfig by default.
+        #[arg(long, short = 'n', value_name = "NAME")]
+        namespace: Option<String>,
+    },
+    /// Print the CustomResourceDefinition.
+    Crd,
+    /// Delete TaskQueues and wait until their workers have drained; for the chart, before it goes.
+    DrainRelease {
+        /// Their namespace.
+        #[arg(long, short = 'n', value_name = "NAME")]
+        namespace: String,
+        /// Their labels.
+        #[arg(long, short = 'l', value_name = "SELECTOR")]
+        selector: String,
+        /// How long to wait, in seconds.
+        #[arg(long, default_value_t = 240, value_name = "SECONDS")]
+        timeout: u64,
+    },
 }
 
 /// Arguments of `config`.

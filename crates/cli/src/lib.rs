@@ -1,7 +1,7 @@
 //! The `tidemill` program: argument parsing and wiring, nothing else.
 //!
 //! ```text
-//!   arguments ──► args ──┬─► config ──► roles:  standalone, api, worker     (run until a signal)
+//!   arguments ──► args ──┬─► config ──► roles:  standalone, api, worker, operator   (run until a signal)
 //!                        └─► client ─HTTP─► a server: enqueue, schedule, tasks, queues, healthcheck
 //! ```
 //!
@@ -29,6 +29,7 @@ pub fn run() -> ExitCode {
         Command::Standalone(args) => roles::standalone::run(&args),
         Command::Api(args) => roles::api::run(&args),
         Command::Worker(args) => roles::worker::run(&args),
+        Command::Operator(args) => roles::operator::run(&args),
         Command::Config(args) => roles::config::run(&args),
         Command::Enqueue(args) => client::enqueue::run(&args),
         Command::Schedule(args) => client::schedule::run(&args),

@@ -9,6 +9,7 @@
 //! - [`policy`]: retries, backoff, retention and the defaults of a queue;
 //! - [`envelope`]: the bytes in which a store keeps a task, behind a format byte;
 //! - [`event`]: what is announced when tasks move;
+//! - [`owner`]: who reconciles a queue;
 //! - [`view`]: what can be read of tasks, workers and queues;
 //! - [`problem`]: errors for people and programs (RFC 9457), and [`suggest`], the nearest right word.
 
@@ -16,6 +17,7 @@ pub mod envelope;
 pub mod event;
 pub mod id;
 pub mod name;
+pub mod owner;
 pub mod policy;
 pub mod problem;
 pub mod state;
@@ -27,6 +29,7 @@ pub use envelope::{Record, RecordError};
 pub use event::{Event, EventBatch, TaskRef};
 pub use id::{ClaimToken, RequestId, TaskId, WorkerId};
 pub use name::{NameError, QueueName, TaskType};
+pub use owner::QueueOwner;
 pub use policy::{Backoff, Keep, Priority, QueueSettings, Retention};
 pub use problem::{FieldError, Problem};
 pub use state::{State, Transition};

@@ -130,6 +130,8 @@ pub struct WorkerView {
     pub lease_left_ms: i64,
     /// How many tasks it holds.
     pub active: u32,
+    /// The ages of what it holds, in milliseconds since each claim, added up; by the store's clock.
+    pub running_ms: u64,
 }
 
 /// How often each transition happened, since the queue came to be.

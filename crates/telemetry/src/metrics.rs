@@ -49,6 +49,25 @@ pub mod names {
     pub const QUEUE_TRANSITIONS: &str = "tidemill_queue_transitions";
     /// Time that settled attempts ran, in seconds. Label `queue`.
     pub const QUEUE_RUN: &str = "tidemill_queue_run";
+    /// Reconciliations of the operator, failed ones included.
+    pub const OPERATOR_RECONCILES: &str = "tidemill_operator_reconciles";
+    /// Reconciliations of the operator that failed. Label `kind`: what failed, one of a fixed few words.
+    pub const OPERATOR_RECONCILE_ERRORS: &str = "tidemill_operator_reconcile_errors";
+    /// How long a reconciliation took, in seconds, failed ones included.
+    pub const OPERATOR_RECONCILE_DURATION: &str = "tidemill_operator_reconcile_duration";
+    /// Objects that wait for the operator to reconcile them.
+    pub const OPERATOR_QUEUE_DEPTH: &str = "tidemill_operator_queue_depth";
+    /// Whether this operator leads: 1 or 0.
+    pub const OPERATOR_LEADER: &str = "tidemill_operator_leader";
+    /// Worker pods that a TaskQueue should have. Labels `namespace` and `name`, as in the next three; the leader alone shows them.
+    pub const TASKQUEUE_DESIRED: &str = "tidemill_taskqueue_desired_replicas";
+    /// Worker pods of a TaskQueue that are ready.
+    pub const TASKQUEUE_READY: &str = "tidemill_taskqueue_ready_replicas";
+    /// Tasks that wait in a TaskQueue's queue. No series while the broker does not say.
+    pub const TASKQUEUE_PENDING: &str = "tidemill_taskqueue_pending_tasks";
+    /// How long the head of a TaskQueue's queue has waited, in seconds; 0 when nothing waits. No series while the broker
+    /// does not say.
+    pub const TASKQUEUE_OLDEST: &str = "tidemill_taskqueue_oldest_pending";
 }
 
 /// Bounds of the buckets of request durations, in seconds: from a local answer to the two seconds in which every

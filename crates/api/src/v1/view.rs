@@ -243,6 +243,8 @@ pub(crate) struct WorkerBody {
     slots: u32,
     /// How many it holds
     active: u32,
+    /// The ages of what it holds, added up
+    running_ms: u64,
     version: String,
     registered_at: String,
     /// How long its lease still holds; negative when it has run out
@@ -257,6 +259,7 @@ impl From<WorkerView> for WorkerBody {
             types: view.info.types.into_iter().map(String::from).collect(),
             slots: view.info.slots,
             active: view.active,
+            running_ms: view.running_ms,
             version: view.info.version,
             registered_at: moment(view.registered_at_ms),
             lease_left_ms: view.lease_left_ms,

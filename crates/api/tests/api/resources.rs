@@ -95,6 +95,7 @@ async fn workers_and_the_installation_are_in_sight() {
     let workers = api.get("/api/v1/queues/default/workers").await.json();
     assert_eq!(workers["workers"][0]["name"], "tester");
     assert_eq!(workers["workers"][0]["types"], json!(["sleep"]));
+    assert!(workers["workers"][0]["running_ms"].is_u64(), "{workers}");
     let info = api.get("/api/v1/info").await.json();
     assert_eq!(info["broker"], "sqlite for tests");
     assert_eq!((&info["form"], &info["creates_queues"]), (&json!("html_ws"), &json!(true)));

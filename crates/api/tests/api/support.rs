@@ -106,6 +106,18 @@ impl Broker for Faulty {
     async fn settings(&self, queue: &QueueName) -> Result<QueueSettings> {
         self.reach().await?.settings(queue).await
     }
+    async fn own(&self, queue: &QueueName, owner: &QueueOwner, instead_of: Option<&QueueOwner>) -> Result<Ownership> {
+        self.reach().await?.own(queue, owner, instead_of).await
+    }
+    async fn disown(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool> {
+        self.reach().await?.disown(queue, owner).await
+    }
+    async fn owner(&self, queue: &QueueName) -> Result<Option<QueueOwner>> {
+        self.reach().await?.owner(queue).await
+    }
+    async fn drop_queue(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool> {
+        self.reach().await?.drop_queue(queue, owner).await
+    }
     async fn queues(&self) -> Result<Vec<QueueName>> {
         self.reach().await?.queues().await
     }

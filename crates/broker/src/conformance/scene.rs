@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_core::{
-    Claim, Counters, Event, Failure, FailureKind, NewTask, Outcome, QueueName, QueueSettings, RequestId, Settlement,
-    State, TaskId, TaskRef, TaskType, TaskView, WorkerId, WorkerInfo,
+    Claim, Counters, Event, Failure, FailureKind, NewTask, Outcome, QueueName, QueueOwner, QueueSettings, RequestId,
+    Settlement, State, TaskId, TaskRef, TaskType, TaskView, WorkerId, WorkerInfo,
 };
 use uuid::Uuid;
 
@@ -67,6 +67,12 @@ pub fn words<'i>(ids: impl IntoIterator<Item = &'i TaskId>) -> Vec<String> {
 /// A request id that nothing else has.
 pub fn request() -> RequestId {
     RequestId(rand::random())
+}
+
+/// An owner of this name and uid, at a place where all others are too.
+pub fn owner(name: &str, uid: &str) -> QueueOwner {
+    let [cluster, namespace, name, uid] = ["east", "mill", name, uid].map(str::to_owned);
+    QueueOwner { cluster, namespace, name, uid }
 }
 
 /// What events call a task without duration.

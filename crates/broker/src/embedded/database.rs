@@ -10,7 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 use crate::error::{BrokerError, Result};
 
 /// What `PRAGMA user_version` says of the tables in `schema.sql`.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
+/// What makes format 2 of format 1.
+const FROM_FIRST: &str = "ALTER TABLE queues ADD COLUMN owner TEXT;";
 /// What marks a database as ours (`PRAGMA application_id`): "Tide" in ASCII.
 const APPLICATION: i64 = 0x5469_6465;
 const DATABASE_FILE: &str = "tidemill.db";
@@ -130,6 +132,9 @@ impl Directory {
             connection.execute_batch(&format!(
                 "BEGIN;\n{schema}\nPRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {FORMAT};\nCOMMIT;"
             ))?;
+        } else if found < FORMAT {
+            tracing::info!(directory = %self.path.display(), from = found, to = FORMAT, "bringing the tables up to date");
+            connection.execute_batch(&format!("BEGIN;\n{FROM_FIRST}\nPRAGMA user_version = {FORMAT};\nCOMMIT;"))?;
         }
         Ok(())
     }

@@ -31,6 +31,8 @@ pub(super) struct Hub {
 pub(super) struct Shared {
     publisher: Mutex<Option<Publisher>>,
     last_batch: AtomicU64,
+    /// Whether the queue was dropped. Its watchers hear of one that is created anew.
+    gone: AtomicBool,
     pending: AtomicU64,
     paused: AtomicBool,
     due_at_ms: AtomicU64,
@@ -39,7 +41,7 @@ pub(super) struct Shared {
 
 impl Hub {
     pub(super) fn get(&self, name: &QueueName) -> Option<Arc<Shared>> {
-        locked(&self.queues).get(name).cloned()
+        locked(&self.queues).get(name).filter(|shared| !shared.gone.load(Ordering::SeqCst)).cloned()
     }
 
     pub(super) fn get_or_insert(&self, name: &QueueName) -> Arc<Shared> {
@@ -47,7 +49,11 @@ impl Hub {
             let publisher = Mutex::new((!self.is_closed()).then(Publisher::default));
             Arc::new(Shared { publisher, due_at_ms: AtomicU64::new(NEVER), ..Shared::default() })
         };
-        locked(&self.queues).entry(name.clone()).or_insert_with(new).clone()
+        let shared = locked(&self.queues).entry(name.clone()).or_insert_with(new).clone();
+        if shared.gone.swap(false, Ordering::SeqCst) && !self.is_closed() {
+            locked(&shared.publisher).get_or_insert_default();
+        }
+        shared
     }
 
     #[cfg(feature = "conformance")]
@@ -79,7 +85,8 @@ impl Hub {
         loop {
             let now_ms = clock.now_ms();
             let due_at_ms = shared.due_at_ms.load(Ordering::SeqCst);
-            if self.is_closed() || shared.has_work() || due_at_ms <= now_ms || Instant::now() >= deadline {
+            let over = self.is_closed() || shared.gone.load(Ordering::SeqCst);
+            if over || shared.has_work() || due_at_ms <= now_ms || Instant::now() >= deadline {
                 return;
             }
             let until_due = Duration::from_millis(due_at_ms.saturating_sub(now_ms));
@@ -115,7 +122,6 @@ impl Shared {
     }
 
     /// Tells whoever watches to read the state anew.
-    #[cfg(feature = "conformance")]
     pub(super) fn publish_gap(&self) {
         if let Some(publisher) = locked(&self.publisher).as_ref() {
             publisher.publish(Delivery::Gap);
@@ -130,6 +136,14 @@ impl Shared {
         if due_at_ms < self.due_at_ms.swap(due_at_ms, Ordering::SeqCst) {
             self.woken.notify_one();
         }
+    }
+
+    /// The queue is no more. Whoever waits learns it from the next operation; the buffer of events stays for watchers.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        locked(&self.publisher).take_if(|publisher| publisher.watchers() == 0);
+        self.set(0, false, None);
+        self.woken.notify_waiters();
     }
 
     /// Wakes one waiter where there is work.

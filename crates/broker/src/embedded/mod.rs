@@ -1,7 +1,7 @@
 //! The embedded store: SQLite in a directory of its own, for one process.
 //!
 //! ```text
-//!   operations ──► writer (one thread) ──► store ──► session: enqueue, exchange, settle, maintain, controls, workers
+//!   operations ──► writer (one thread) ──► store ──► session: enqueue, exchange, settle, maintain, controls, workers, owners
 //!                      │ commits a batch of requests at once, then answers, then tells
 //!                      ▼
 //!                     hub ──► waiters and watchers
@@ -23,6 +23,7 @@ mod exchange;
 mod fault;
 mod hub;
 mod maintain;
+mod owners;
 mod reader;
 mod reads;
 mod rows;
@@ -43,8 +44,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use tidemill_core::{
-    NewTask, Progress, QueueName, QueueSettings, QueueStats, RequestId, State, TaskId, TaskView, WorkerId, WorkerInfo,
-    WorkerView,
+    NewTask, Progress, QueueName, QueueOwner, QueueSettings, QueueStats, RequestId, State, TaskId, TaskView, WorkerId,
+    WorkerInfo, WorkerView,
 };
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
@@ -55,13 +56,14 @@ use self::database::Directory;
 use self::enqueue::Batch;
 use self::fault::Outcome;
 use self::hub::{Hub, Shared};
+use self::owners::Dropping;
 use self::reader::Readers;
 use self::session::Session;
 use self::store::Store;
 use self::writer::Writer;
 use crate::contract::{
-    Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, MAINTAIN_MAX, Maintained, Page,
-    Requeued,
+    Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, MAINTAIN_MAX, Maintained,
+    Ownership, Page, Requeued,
 };
 use crate::error::{BrokerError, Result};
 use crate::subscription::Subscription;
@@ -184,6 +186,36 @@ impl Broker for SqliteBroker {
 
     async fn settings(&self, queue: &QueueName) -> Result<QueueSettings> {
         self.read("settings", queue, reads::settings).await
+    }
+
+    async fn own(&self, queue: &QueueName, owner: &QueueOwner, instead_of: Option<&QueueOwner>) -> Result<Ownership> {
+        owner.check().map_err(BrokerError::BadOwner)?;
+        let (owner, instead_of) = (owner.clone(), instead_of.cloned());
+        self.on_queue("own", queue, move |session| Ok(session.own(owner, instead_of.as_ref()))).await
+    }
+
+    async fn disown(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool> {
+        let owner = owner.clone();
+        self.on_queue("disown", queue, move |session| Ok(session.disown(&owner))).await
+    }
+
+    async fn owner(&self, queue: &QueueName) -> Result<Option<QueueOwner>> {
+        self.read("owner", queue, reads::owner).await
+    }
+
+    async fn drop_queue(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool> {
+        let step = MAINTAIN_MAX as u64;
+        // As many steps as the tasks at first take: what comes in meanwhile goes with the last, however much it is.
+        let mut steps: Option<u64> = None;
+        loop {
+            let most = if steps == Some(0) { u64::MAX } else { step };
+            let (name, owner) = (queue.clone(), owner.clone());
+            match self.writer.write("drop_queue", move |store| store.drop_queue(&name, &owner, most)).await? {
+                Dropping::Refused => return Ok(false),
+                Dropping::Gone => return Ok(true),
+                Dropping::Left(tasks) => steps = Some(steps.map_or(tasks.div_ceil(step), |left| left - 1)),
+            }
+        }
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>> {

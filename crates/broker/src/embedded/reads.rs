@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tidemill_core::{
-    AttemptView, QueueName, QueueSettings, QueueStats, Record, State, TaskId, TaskView, WorkerInfo, WorkerView,
+    AttemptView, QueueName, QueueOwner, QueueSettings, QueueStats, Record, State, TaskId, TaskView, WorkerInfo,
+    WorkerView,
 };
 
 use super::fault::{Fault, Outcome};
@@ -47,6 +48,10 @@ pub(super) fn queues(connection: &Connection) -> Outcome<Vec<QueueName>> {
 
 pub(super) fn settings(connection: &Connection, name: &QueueName) -> Outcome<QueueSettings> {
     Ok(queue(connection, "settings", name)?.settings)
+}
+
+pub(super) fn owner(connection: &Connection, name: &QueueName) -> Outcome<Option<QueueOwner>> {
+    Ok(queue(connection, "owner", name)?.owner)
 }
 
 pub(super) fn get(connection: &Connection, name: &QueueName, id: &TaskId) -> Outcome<Option<TaskView>> {
@@ -123,9 +128,12 @@ pub(super) fn stats(connection: &Connection, name: &QueueName, now_ms: u64) -> O
 
 pub(super) fn workers(connection: &Connection, name: &QueueName, now_ms: u64) -> Outcome<Vec<WorkerView>> {
     let queue = queue(connection, "workers", name)?;
-    let mut statement = connection
-        .prepare_cached("SELECT info, registered_at, lease_until, active FROM workers WHERE queue = ?1 ORDER BY pk")?;
-    let mut rows = statement.query([queue.pk])?;
+    let mut statement = connection.prepare_cached(
+        "SELECT info, registered_at, lease_until, active, \
+         (SELECT coalesce(sum(max(?2 - t.rank, 0)), 0) FROM tasks t WHERE t.worker = w.pk) \
+         FROM workers w WHERE queue = ?1 ORDER BY pk",
+    )?;
+    let mut rows = statement.query(params![queue.pk, int(now_ms)])?;
     let mut workers = Vec::new();
     while let Some(row) = rows.next()? {
         let info: WorkerInfo = serde_json::from_str(&row.get::<_, String>(0)?)?;
@@ -135,6 +143,7 @@ pub(super) fn workers(connection: &Connection, name: &QueueName, now_ms: u64) ->
             registered_at_ms: unsigned(row.get(1)?),
             lease_left_ms: lease_until.saturating_sub(int(now_ms)),
             active: row.get(3)?,
+            running_ms: unsigned(row.get(4)?),
         });
     }
     Ok(workers)

@@ -1,11 +1,13 @@
--- Format 1. Every change to this file is a new format: raise FORMAT in database.rs and say there how to get from the last.
+-- Format 2. Every change to this file is a new format: raise FORMAT in database.rs and say there how to get from the last.
 
 -- figures: order numbers, counts per state and counters, as JSON. One small row changes per operation, however many tasks it moves.
+-- owner: who reconciles it, as JSON, where anybody does.
 CREATE TABLE queues (
     pk       INTEGER PRIMARY KEY,
     name     TEXT NOT NULL UNIQUE,
     settings TEXT NOT NULL,
-    figures  TEXT NOT NULL
+    figures  TEXT NOT NULL,
+    owner    TEXT
 ) STRICT;
 
 -- state: its place in State::ALL. Within a state, tasks stand in the order (rank, seq):

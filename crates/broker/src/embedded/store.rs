@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
-use tidemill_core::{Counters, Event, QueueName, QueueSettings, State};
+use tidemill_core::{Counters, Event, QueueName, QueueOwner, QueueSettings, State};
 
 use super::clock::Clock;
 use super::database::Directory;
@@ -23,6 +23,7 @@ pub(super) struct Store {
     directory: Directory,
     queues: HashMap<QueueName, Known>,
     told: Vec<Told>,
+    dropped: Vec<Arc<Shared>>,
 }
 
 /// One queue, as it will be committed.
@@ -31,6 +32,7 @@ pub(super) struct Queue {
     pub(super) pk: i64,
     pub(super) settings: QueueSettings,
     pub(super) figures: Figures,
+    pub(super) owner: Option<QueueOwner>,
 }
 
 /// The numbers of a queue.
@@ -93,7 +95,8 @@ impl Store {
         hub: Arc<Hub>,
     ) -> crate::error::Result<Self> {
         let connection = directory.open_writer(durable)?;
-        let mut store = Self { connection, clock, hub, directory, queues: HashMap::new(), told: Vec::new() };
+        let (queues, told, dropped) = (HashMap::new(), Vec::new(), Vec::new());
+        let mut store = Self { connection, clock, hub, directory, queues, told, dropped };
         store.reload().and_then(|()| store.shorten_leases()).map_err(|fault| fault.into_error("open"))?;
         Ok(store)
     }
@@ -136,6 +139,7 @@ impl Store {
 
     pub(super) fn begin(&mut self) -> std::result::Result<(), Trouble> {
         self.told.clear();
+        self.dropped.clear();
         Ok(self.connection.execute_batch("BEGIN IMMEDIATE")?)
     }
 
@@ -156,12 +160,13 @@ impl Store {
 
     pub(super) fn commit(&mut self) -> std::result::Result<(), Trouble> {
         for known in self.queues.values_mut().filter(|known| known.changed) {
-            let Queue { pk, settings, figures } = &known.queue;
+            let Queue { pk, settings, figures, owner } = &known.queue;
             let settings = serde_json::to_string(settings).map_err(Fault::from)?;
+            let owner = owner.as_ref().map(serde_json::to_string).transpose().map_err(Fault::from)?;
             let figures_text = serde_json::to_string(figures).map_err(Fault::from)?;
             self.connection
-                .prepare_cached("UPDATE queues SET settings = ?2, figures = ?3 WHERE pk = ?1")?
-                .execute(params![pk, settings, figures_text])?;
+                .prepare_cached("UPDATE queues SET settings = ?2, figures = ?3, owner = ?4 WHERE pk = ?1")?
+                .execute(params![pk, settings, figures_text, owner])?;
             let waits = figures.count(State::Delayed) + figures.count(State::Retrying) > 0;
             known.next_due_ms = if waits { next_due(&self.connection, *pk)? } else { None };
         }
@@ -172,6 +177,7 @@ impl Store {
     pub(super) fn roll_back(&mut self) {
         self.queues.clear();
         self.told.clear();
+        self.dropped.clear();
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
@@ -181,6 +187,15 @@ impl Store {
 
     /// Lets waiters see what was committed. To be done before anyone is answered, who may wait next.
     pub(super) fn show(&mut self) {
+        for shared in self.dropped.drain(..) {
+            // One that was created anew in the same transaction goes by the same name to its waiters and watchers.
+            let anew = self.queues.values_mut().find(|known| Arc::ptr_eq(&known.shared, &shared));
+            match anew {
+                Some(known) => known.changed = true,
+                None => shared.leave(),
+            }
+            shared.publish_gap();
+        }
         for known in self.queues.values_mut().filter(|known| known.changed) {
             let figures = &known.queue.figures;
             known.shared.set(figures.count(State::Pending), figures.paused, known.next_due_ms);
@@ -237,6 +252,17 @@ impl Store {
         Ok(true)
     }
 
+    /// A queue as it will be committed.
+    pub(super) fn queue(&mut self, name: &QueueName) -> Outcome<Option<&Queue>> {
+        Ok(self.known(name)?.map(|known| &known.queue))
+    }
+
+    /// Knows no more of a queue whose rows are gone. What was to be told of it is not: its watchers read anew.
+    pub(super) fn forget(&mut self, name: &QueueName) {
+        self.told.retain(|told| told.name != *name);
+        self.dropped.extend(self.queues.remove(name).map(|known| known.shared));
+    }
+
     /// Works the log into the database and lets go of the files.
     pub(super) fn close(self) {
         let Self { connection, directory, .. } = self;
@@ -265,13 +291,16 @@ impl Store {
 /// A queue as it is stored.
 pub(super) fn load(connection: &Connection, name: &QueueName) -> Outcome<Option<Queue>> {
     let row = connection
-        .prepare_cached("SELECT pk, settings, figures FROM queues WHERE name = ?1")?
-        .query_row([name.as_str()], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
+        .prepare_cached("SELECT pk, settings, figures, owner FROM queues WHERE name = ?1")?
+        .query_row([name.as_str()], |row| {
+            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<String>>(3)?))
+        })
         .optional()?;
-    let Some((pk, settings, figures)) = row else {
+    let Some((pk, settings, figures, owner)) = row else {
         return Ok(None);
     };
-    Ok(Some(Queue { pk, settings: serde_json::from_str(&settings)?, figures: serde_json::from_str(&figures)? }))
+    let owner = owner.map(|owner| serde_json::from_str(&owner)).transpose()?;
+    Ok(Some(Queue { pk, settings: serde_json::from_str(&settings)?, figures: serde_json::from_str(&figures)?, owner }))
 }
 
 /// When the next delayed or retrying task is due.

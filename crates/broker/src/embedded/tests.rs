@@ -104,9 +104,9 @@ fn a_directory_that_cannot_be_made_is_refused_in_words() {
 async fn a_database_of_a_newer_format_is_refused_in_words() {
     let scratch = Scratch::new();
     scratch.open().close().await;
-    sql(&scratch.0, "PRAGMA user_version = 2");
+    sql(&scratch.0, "PRAGMA user_version = 3");
     let refusal = scratch.refusal();
-    assert!(refusal.contains("format 2") && refusal.contains("newer tidemill"), "{refusal}");
+    assert!(refusal.contains("format 3") && refusal.contains("newer tidemill"), "{refusal}");
 }
 
 #[test]
@@ -308,4 +308,49 @@ async fn a_database_put_back_is_as_it_was() {
     }
     drop(broker);
     assert_eq!(scratch.open().stats(&queue()).await.unwrap().pending, 1);
+}
+
+#[tokio::test]
+async fn a_database_of_the_first_format_is_brought_up_to_date_with_what_it_has() {
+    let scratch = Scratch::new();
+    let broker = scratch.open();
+    filled(&broker, &["a", "b"]).await;
+    broker.close().await;
+    sql(&scratch.0, "ALTER TABLE queues DROP COLUMN owner; PRAGMA user_version = 1");
+    let [cluster, namespace, name, uid] = ["east", "mill", "mail", "u1"].map(str::to_owned);
+    let owner = QueueOwner { cluster, namespace, name, uid };
+    for _ in 0..2 {
+        let broker = scratch.open();
+        assert_eq!(broker.stats(&queue()).await.unwrap().pending, 2);
+        assert_eq!(broker.own(&queue(), &owner, None).await.unwrap(), Ownership::Ours);
+        broker.close().await;
+    }
+    assert_eq!(scratch.open().owner(&queue()).await.unwrap(), Some(owner));
+}
+
+#[tokio::test]
+async fn a_queue_dropped_and_created_anew_in_one_commit_is_there_and_tells_of_a_gap() {
+    let scratch = Scratch::new();
+    let broker = scratch.open();
+    filled(&broker, &["a"]).await;
+    let [cluster, namespace, name, uid] = ["east", "mill", "mail", "u1"].map(str::to_owned);
+    let owner = QueueOwner { cluster, namespace, name, uid };
+    broker.own(&queue(), &owner, None).await.unwrap();
+    let mut watching = broker.subscribe(&queue()).await.unwrap();
+    let (held, both) = (owner.clone(), queue());
+    let anew = broker.writer.write("test", move |store| {
+        assert_eq!(store.drop_queue(&both, &held, 1_000)?, Dropping::Gone);
+        store.create(&both, &QueueSettings::default())
+    });
+    assert!(anew.await.unwrap());
+    assert_eq!(broker.stats(&queue()).await.unwrap(), QueueStats::default());
+    assert_eq!(watching.next().await, Some(Delivery::Gap));
+    // The one task of the dropped queue keeps no waiter of the new one awake.
+    let name = queue();
+    // A wake-up that was meant for the dropped queue ends one wait.
+    broker.wait(&name, Duration::from_millis(1)).await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_millis(50), broker.wait(&name, Duration::from_mins(1)));
+    assert!(waiting.await.is_err(), "there is nothing to do");
+    filled(&broker, &["b"]).await;
+    assert!(matches!(watching.next().await, Some(Delivery::Batch(_))));
 }

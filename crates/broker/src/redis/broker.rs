@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, FromRedisValue as _};
 use tidemill_core::{
-    ClaimToken, Counters, NewTask, Progress, QueueName, QueueSettings, QueueStats, RequestId, State, TaskId, TaskView,
-    WorkerId, WorkerInfo, WorkerView,
+    ClaimToken, Counters, NewTask, Progress, QueueName, QueueOwner, QueueSettings, QueueStats, RequestId, State,
+    TaskId, TaskView, WorkerId, WorkerInfo, WorkerView,
 };
 
 use super::reply::Reply;
@@ -14,7 +14,7 @@ use super::script::{self, Script};
 use super::{RedisBroker, keys, wire};
 use crate::contract::{
     Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, MAINTAIN_MAX, Maintained,
-    PAGE_MAX, Page, Requeued, SET_ASIDE_MS,
+    Ownership, PAGE_MAX, Page, Requeued, SET_ASIDE_MS,
 };
 use crate::error::{BrokerError, Result};
 use crate::subscription::Subscription;
@@ -54,6 +54,44 @@ impl Broker for RedisBroker {
             .map_err(|error| store(OPERATION, &error))?
             .ok_or_else(|| BrokerError::UnknownQueue { operation: OPERATION, queue: queue.clone() })?;
         serde_json::from_str(&text).map_err(|error| store(OPERATION, &error))
+    }
+
+    async fn own(&self, queue: &QueueName, owner: &QueueOwner, instead_of: Option<&QueueOwner>) -> Result<Ownership> {
+        const OPERATION: &str = "own";
+        owner.check().map_err(BrokerError::BadOwner)?;
+        let owner = json(OPERATION, owner)?;
+        let instead_of = instead_of.map(|kept| json(OPERATION, kept)).transpose()?.unwrap_or_default();
+        let put = |command: &mut Cmd| {
+            command.arg(owner).arg(instead_of);
+        };
+        let (word, mut reply) = self.link.run(&script::OWN, queue, put).await?;
+        match (word.as_str(), reply.is_empty()) {
+            ("OURS", _) => Ok(Ownership::Ours),
+            ("THEIRS", false) => {
+                reply.json()?.map(Ownership::Theirs).ok_or_else(|| reply.wrong(&"an owner of nothing"))
+            }
+            (other, _) => Err(reply.wrong(&other)),
+        }
+    }
+
+    async fn disown(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool> {
+        self.as_owner(&script::DISOWN, queue, owner).await
+    }
+
+    async fn owner(&self, queue: &QueueName) -> Result<Option<QueueOwner>> {
+        let (_, mut reply) = self.link.run(&script::OWNER, queue, |_| ()).await?;
+        reply.json()
+    }
+
+    async fn drop_queue(&self, queue: &QueueName, owner: &QueueOwner) -> Result<bool> {
+        let dropped = match self.as_owner(&script::DROP_QUEUE, queue, owner).await {
+            // Perhaps one that was dropped and is still listed.
+            Err(BrokerError::UnknownQueue { .. }) => false,
+            Ok(false) => return Ok(false),
+            outcome => outcome?,
+        };
+        self.unlist(queue).await?;
+        Ok(dropped)
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>> {
@@ -249,6 +287,7 @@ impl Broker for RedisBroker {
                 registered_at_ms: registered.parse().map_err(|error| reply.wrong(&error))?,
                 lease_left_ms: reply.parse()?,
                 active: reply.parse()?,
+                running_ms: reply.parse()?,
             });
         }
         workers.sort_by_key(|worker| (worker.registered_at_ms, worker.info.id));
@@ -329,8 +368,8 @@ impl Broker for RedisBroker {
 impl RedisBroker {
     async fn write_settings(&self, queue: &QueueName, settings: &QueueSettings, how: &str) -> Result<bool> {
         const OPERATION: &str = "configure";
-        let text = serde_json::to_string(settings).map_err(|error| store(OPERATION, &error))?;
-        self.link.raw(OPERATION, redis::cmd("SADD").arg(keys::QUEUES).arg(queue.as_str())).await?;
+        let text = json(OPERATION, settings)?;
+        self.enlist(OPERATION, queue).await?;
         let put = |command: &mut Cmd| {
             command.arg(how).arg(text).arg(settings.max_tasks).arg(settings.lease_ms).arg(settings.loss_limit);
             let retention = settings.retention;
@@ -339,7 +378,38 @@ impl RedisBroker {
             }
         };
         let created = self.link.eval(&script::CONFIGURE, queue, put).await?;
-        bool::from_redis_value(created).map_err(|error| store(OPERATION, &error))
+        let created = bool::from_redis_value(created).map_err(|error| store(OPERATION, &error))?;
+        if created {
+            // Someone who dropped its predecessor may have struck it off meanwhile.
+            self.enlist(OPERATION, queue).await?;
+        }
+        Ok(created)
+    }
+
+    /// Puts a queue into the set of queues. That set has a slot of its own in Redis Cluster, so no script writes both.
+    async fn enlist(&self, operation: &'static str, queue: &QueueName) -> Result<()> {
+        self.link.raw(operation, redis::cmd("SADD").arg(keys::QUEUES).arg(queue.as_str())).await.map(|_| ())
+    }
+
+    /// Strikes a dropped queue off the set of queues. One that someone creates at this moment is put back.
+    async fn unlist(&self, queue: &QueueName) -> Result<()> {
+        const OPERATION: &str = "drop_queue";
+        self.link.raw(OPERATION, redis::cmd("SREM").arg(keys::QUEUES).arg(queue.as_str())).await?;
+        match self.settings(queue).await {
+            Err(BrokerError::UnknownQueue { .. }) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => self.enlist(OPERATION, queue).await,
+        }
+    }
+
+    /// Runs a script that does something if `owner` owns the queue. Whether it did.
+    async fn as_owner(&self, script: &'static Script, queue: &QueueName, owner: &QueueOwner) -> Result<bool> {
+        let owner = json(script.name, owner)?;
+        let put = |command: &mut Cmd| {
+            command.arg(owner);
+        };
+        let (_, mut reply) = self.link.run(script, queue, put).await?;
+        Ok(reply.parse::<u8>()? == 1)
     }
 
     async fn on_task(&self, script: &'static Script, queue: &QueueName, task: &TaskId) -> Result<(String, Reply)> {
@@ -372,6 +442,10 @@ impl RedisBroker {
 
 fn store(operation: &'static str, reason: &dyn std::fmt::Display) -> BrokerError {
     BrokerError::Store { operation, reason: reason.to_string() }
+}
+
+fn json(operation: &'static str, value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| store(operation, &error))
 }
 
 fn count(counters: &mut Counters, name: &str, value: u64) {

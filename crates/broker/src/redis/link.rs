@@ -129,8 +129,9 @@ pub(super) fn classify(operation: &'static str, error: &RedisError) -> BrokerErr
     match (error.kind(), error.code()) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH" | "NOPERM")) => {
             BrokerError::Unfit(format!(
-                "Redis refuses Tidemill: {reason}. Check the user and password of broker.url, and that the user may run \
-             EVALSHA, SCRIPT, INFO, BLPOP, SUBSCRIBE and PUBLISH on keys and channels tidemill:*"
+                "Redis refuses Tidemill: {reason}. Check the user and password (those of broker.url, or broker.username \
+                 and broker.password), and that the user may run EVALSHA, SCRIPT, INFO, BLPOP, SUBSCRIBE and PUBLISH on \
+                 keys and channels tidemill:*"
             ))
         }
         (ErrorKind::InvalidClientConfig, _) => BrokerError::Unfit(format!("broker.url cannot be used: {reason}")),

@@ -4,7 +4,7 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `meta` | hash | settings, format, sequence numbers, time of the last maintenance |
+//! | `meta` | hash | settings, format, owner (JSON), sequence numbers, time of the last maintenance |
 //! | `records` | hash | id → record of each live task (and a placeholder under the empty id) |
 //! | `pending`, `ranked`, `stale` | list, sorted set, set | who waits: see `lua/lib/line.lua` |
 //! | `delayed`, `retrying` | sorted sets | id → due time |
@@ -14,7 +14,7 @@
 //! | `workers`, `leases`, `exchanges` | hash, sorted set, hash | incarnations; end of each lease; number and answer of the last exchange |
 //! | `stats` | hash | how often each transition happened |
 //! | `wake` | list | the wake-up marker |
-//! | `channel` | – | pub/sub channel of events |
+//! | `channel` | – | pub/sub channel of events; number 0 says that the queue was dropped |
 //!
 //! Each operation is one script (`lua/*.lua`), which takes the time from Redis. Three sorts of connections: one for
 //! commands ([`link`]), one for subscriptions ([`subscriber`]), one per queue that is waited for ([`waiter`]).
@@ -26,24 +26,23 @@ mod link;
 mod reply;
 mod script;
 mod subscriber;
+mod tls;
 mod waiter;
 mod wire;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 use std::time::Duration;
 
 use redis::io::tcp::TcpSettings;
 
+use crate::connect::Access;
 use crate::error::{BrokerError, Result};
 use link::{Link, classify};
 use script::Clock;
 use subscriber::Subscriber;
 use waiter::Waiters;
 
-/// The variable that names a file of certificate authorities, as elsewhere.
-const AUTHORITIES: &str = "SSL_CERT_FILE";
 /// How long what was sent may stay unacknowledged by the server's machine before the connection counts as dead. The
 /// system's own patience is a quarter of an hour.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
@@ -59,47 +58,53 @@ pub struct RedisBroker {
 }
 
 impl RedisBroker {
+    /// A broker for a URL alone; see [`open_with`](Self::open_with).
+    pub fn open(url: &str) -> Result<Arc<Self>> {
+        Self::open_with(&Access::new(url))
+    }
+
     /// Prepares a broker for `redis://`, `rediss://`, `valkey://`, `valkeys://`, `redis+unix://` or `unix://` with user,
     /// password and database as usual. Connects with the first operation, and again whenever it has to; a server that
     /// cannot be trusted with tasks (it evicts, or is too old) is `Unfit` then.
     ///
-    /// TLS trusts the public authorities, or those of the PEM file that the environment variable `SSL_CERT_FILE` names.
+    /// User and password that are given apart win over those of the URL. TLS trusts the authorities that are given, else
+    /// those of the PEM file that the environment variable `SSL_CERT_FILE` names, else the public ones.
     ///
     /// Must be called within a tokio runtime.
-    pub fn open(url: &str) -> Result<Arc<Self>> {
-        let authorities = std::env::var_os(AUTHORITIES).filter(|file| !file.is_empty()).map(PathBuf::from);
-        Self::open_with(url, Clock::Real, authorities.as_deref())
+    pub fn open_with(access: &Access) -> Result<Arc<Self>> {
+        Self::prepare(access, Clock::Real)
     }
 
-    /// The same, with TLS that trusts the certificate authorities of a PEM file.
-    pub fn open_trusting(url: &str, authorities: &Path) -> Result<Arc<Self>> {
-        Self::open_with(url, Clock::Real, Some(authorities))
-    }
-
-    /// The same, on a clock that [`advance_clock`](Self::advance_clock) moves on.
+    /// A broker on a clock that [`advance_clock`](Self::advance_clock) moves on.
     #[cfg(feature = "conformance")]
     pub fn open_with_skewed_clock(url: &str) -> Result<Arc<Self>> {
-        Self::open_with(url, Clock::Skewed, None)
+        Self::prepare(&Access::new(url), Clock::Skewed)
     }
 
-    fn open_with(url: &str, clock: Clock, authorities: Option<&Path>) -> Result<Arc<Self>> {
+    fn prepare(access: &Access, clock: Clock) -> Result<Arc<Self>> {
         if rustls::crypto::ring::default_provider().install_default().is_err() {
             tracing::trace!("a TLS provider has been installed before");
         }
-        let client = redis::Client::open(url).map_err(|error| {
+        let client = redis::Client::open(access.url.as_str()).map_err(|error| {
             BrokerError::Unfit(format!(
                 "broker.url is not a Redis URL: {error}; one looks like redis://user:password@host:6379/0, \
                  rediss://host:6379 (TLS) or redis+unix:///run/redis.sock"
             ))
         })?;
         let info = client.get_connection_info();
-        let settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+        let mut settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
+        if let Some(username) = &access.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &access.password {
+            settings = settings.set_password(password);
+        }
         let address = info.addr().to_string();
         let info = info.clone().set_redis_settings(settings).set_tcp_settings(tcp_settings());
         let speaks_tls = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
-        let client = match authorities.filter(|_| speaks_tls) {
-            Some(file) => {
-                let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(read(file)?) };
+        let client = match tls::authorities(access, speaks_tls)? {
+            Some(pem) => {
+                let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
                 redis::Client::build_with_tls(info, certificates)
             }
             None => redis::Client::open(info),
@@ -129,11 +134,4 @@ fn tcp_settings() -> TcpSettings {
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let settings = settings.set_user_timeout(UNACKNOWLEDGED);
     settings
-}
-
-fn read(authorities: &Path) -> Result<Vec<u8>> {
-    std::fs::read(authorities).map_err(|error| {
-        let file = authorities.display();
-        BrokerError::Unfit(format!("the certificate authorities of {file} cannot be read: {error} (see {AUTHORITIES})"))
-    })
 }

@@ -54,6 +54,8 @@ scripts! {
     CANCEL = "cancel",
     CONFIGURE = "configure",
     DELETE = "delete",
+    DISOWN = "disown",
+    DROP_QUEUE = "drop_queue",
     ENQUEUE = "enqueue",
     EXCHANGE = "exchange",
     GET = "get",
@@ -61,6 +63,8 @@ scripts! {
     LIST = "list",
     MAINTAIN = "maintain",
     NEXT_DUE = "next_due",
+    OWN = "own",
+    OWNER = "owner",
     PAUSE = "pause",
     PURGE = "purge",
     REGISTER = "register",
@@ -70,8 +74,9 @@ scripts! {
     WORKERS = "workers",
 }
 
-const LIBRARY: [(&str, &str); 8] = [
+const LIBRARY: [(&str, &str); 9] = [
     ("clock", include_str!("lua/lib/clock.lua")),
+    ("owner", include_str!("lua/lib/owner.lua")),
     ("record", include_str!("lua/lib/record.lua")),
     ("bulk", include_str!("lua/lib/bulk.lua")),
     ("events", include_str!("lua/lib/events.lua")),

@@ -25,6 +25,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// Subscriptions that may wait to be made.
 const REQUESTS: usize = 64;
 
+/// The number of the message that says that the queue was dropped; batches are numbered from 1.
+const DROPPED: u64 = 0;
+
 type Publishers = Arc<Mutex<HashMap<String, Publisher>>>;
 
 struct Request {
@@ -215,7 +218,7 @@ fn deliver(publishers: &Publishers, channel: &str, payload: &[u8]) {
             tracing::warn!(channel, "a message of events cannot be read");
             Delivery::Gap
         },
-        |batch| Delivery::Batch(Arc::new(batch)),
+        |batch| if batch.number == DROPPED { Delivery::Gap } else { Delivery::Batch(Arc::new(batch)) },
     );
     publisher.publish(delivery);
 }

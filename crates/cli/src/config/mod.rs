@@ -25,6 +25,8 @@ pub enum Role {
     Api,
     /// The executor.
     Worker,
+    /// Keeps the workers of `TaskQueue`s on Kubernetes.
+    Operator,
 }
 
 impl Role {
@@ -34,6 +36,7 @@ impl Role {
             Self::Standalone => "standalone",
             Self::Api => "api",
             Self::Worker => "worker",
+            Self::Operator => "operator",
         }
     }
 }
@@ -167,7 +170,7 @@ impl Config {
 fn default(role: Role, key: &str, usual: &'static str) -> &'static str {
     match (role, key) {
         // In a cluster, whatever collects stderr keeps the logs.
-        (Role::Api | Role::Worker, "log.file") => "",
+        (Role::Api | Role::Worker | Role::Operator, "log.file") => "",
         _ => usual,
     }
 }
@@ -216,8 +219,13 @@ mod tests {
         assert_eq!(settings.broker.url, "sqlite:./tidemill-data");
         assert_eq!(settings.log.file, "logs.txt");
         assert_eq!(settings.queue.settings, QueueSettings::default());
-        let worker = Config::resolve(Role::Worker, Layers::default()).unwrap().settings().unwrap();
-        assert_eq!(worker.log.file, "");
+        assert_eq!(settings.broker.access(), tidemill_broker::Access::new("sqlite:./tidemill-data"));
+        assert_eq!(settings.operator.lease_name, "tidemill-operator");
+        assert_eq!(settings.operator.offered_namespaces, Vec::<String>::new());
+        for role in [Role::Api, Role::Worker, Role::Operator] {
+            let settings = Config::resolve(role, Layers::default()).unwrap().settings().unwrap();
+            assert_eq!(settings.log.file, "", "{}", role.as_str());
+        }
     }
 
     #[test]
@@ -292,9 +300,32 @@ mod tests {
     }
 
     #[test]
+    fn what_belongs_to_the_broker_is_handed_to_it() {
+        let layers = Layers {
+            environment: vec![
+                ("TIDEMILL_BROKER__USERNAME".to_owned(), "mill".to_owned()),
+                ("TIDEMILL_BROKER__PASSWORD".to_owned(), "grist".to_owned()),
+                ("TIDEMILL_BROKER__CA_FILE".to_owned(), "/ca.pem".to_owned()),
+            ],
+            ..file("broker:\n  url: rediss://host\n")
+        };
+        let settings = Config::resolve(Role::Operator, layers).unwrap().settings().unwrap();
+        let expected = tidemill_broker::Access {
+            url: "rediss://host".to_owned(),
+            username: Some("mill".to_owned()),
+            password: Some("grist".to_owned()),
+            authorities: Some(tidemill_broker::Authorities::File("/ca.pem".into())),
+        };
+        assert_eq!(settings.broker.access(), expected);
+        assert!(!format!("{settings:?}").contains("grist"));
+    }
+
+    #[test]
     fn secrets_are_masked_wherever_a_value_is_shown() {
-        let layers = file("auth:\n  tokens: [hunter2, hunter3]\nbroker:\n  url: redis://u:hunter2@host\n");
+        let layers =
+            file("auth:\n  tokens: [hunter2, hunter3]\nbroker:\n  url: redis://u:hunter2@host\n  password: hunter2\n");
         let config = Config::resolve(Role::Api, layers).unwrap();
+        assert_eq!(in_force(&config, "broker.password").0, "***");
         assert_eq!(in_force(&config, "auth.tokens").0, "*** (2)");
         assert_eq!(in_force(&config, "broker.url").0, "redis://u:***@host");
     }

@@ -1,6 +1,9 @@
 //! The settings as the roles use them: one typed field per entry of the table.
 
+use std::fmt;
+
 use serde::Deserialize;
+use tidemill_broker::{Access, Authorities};
 use tidemill_core::{QueueName, QueueSettings};
 
 /// All settings.
@@ -25,6 +28,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Metrics.
     pub metrics: Metrics,
+    /// The operator.
+    pub operator: Operator,
 }
 
 /// HTTP.
@@ -58,11 +63,37 @@ pub struct ExecutorService {
 }
 
 /// What keeps the tasks.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     /// Where.
     pub url: String,
+    /// The user, empty for the one in the URL.
+    pub username: String,
+    /// The password, empty for the one in the URL.
+    pub password: String,
+    /// The file of certificate authorities, empty for the usual ones.
+    pub ca_file: String,
+}
+
+impl Broker {
+    /// The same, as the broker takes it.
+    pub fn access(&self) -> Access {
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        Access {
+            url: self.url.clone(),
+            username: given(&self.username),
+            password: given(&self.password),
+            authorities: given(&self.ca_file).map(|file| Authorities::File(file.into())),
+        }
+    }
+}
+
+/// Without passwords.
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.access().fmt(f)
+    }
 }
 
 /// The queue.
@@ -121,4 +152,24 @@ pub struct Auth {
 pub struct Metrics {
     /// A port of their own, 0 for none.
     pub port: u16,
+}
+
+/// The operator.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operator {
+    /// Whose `TaskQueue`s it serves, empty for all namespaces.
+    pub namespace: String,
+    /// The image of worker pods whose `TaskQueue` names none.
+    pub worker_image: String,
+    /// Which namespaces the installation's broker is offered to; `*` is all.
+    pub offered_namespaces: Vec<String>,
+    /// Where the Lease is, empty for the pod's namespace.
+    pub lease_namespace: String,
+    /// What the Lease is called.
+    pub lease_name: String,
+    /// What tells this cluster from others, empty for the uid of `kube-system`.
+    pub cluster: String,
+    /// Whether worker pods get a `NetworkPolicy`: `on` or `off`.
+    pub network_policies: String,
 }

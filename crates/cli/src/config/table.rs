@@ -125,6 +125,14 @@ pub static SETTINGS: &[Setting] = &[
         "sqlite:./tidemill-data",
         "what keeps the tasks: sqlite:FOLDER, redis://HOST:PORT/DB, rediss://… or unix:SOCKET",
     ),
+    setting("broker.username", Kind::Text, "", "user at the broker, instead of the one in broker.url"),
+    secret(setting("broker.password", Kind::Text, "", "password at the broker, instead of the one in broker.url")),
+    setting(
+        "broker.ca_file",
+        Kind::Text,
+        "",
+        "file of the certificate authorities (PEM) that TLS to the broker trusts; none means those of SSL_CERT_FILE, else the public ones",
+    ),
     setting(
         "queue.name",
         Kind::Queue,
@@ -217,6 +225,38 @@ pub static SETTINGS: &[Setting] = &[
         "origins of foreign web pages that may use the API: https://example.org",
     ),
     number("metrics.port", 0, PORT_MAX, "0", "port of its own for Prometheus metrics; 0 is none"),
+    setting("operator.namespace", Kind::Text, "", "namespace whose TaskQueues the operator serves; none means all"),
+    setting("operator.worker_image", Kind::Text, "", "image of worker pods whose TaskQueue names none"),
+    setting(
+        "operator.offered_namespaces",
+        Kind::List,
+        "",
+        "namespaces that the broker of this installation is offered to; * means all",
+    ),
+    setting(
+        "operator.lease_namespace",
+        Kind::Text,
+        "",
+        "namespace of the Lease by which operators agree on a leader; none means that of the pod (POD_NAMESPACE), else default",
+    ),
+    setting(
+        "operator.lease_name",
+        Kind::Given,
+        "tidemill-operator",
+        "name of the Lease by which operators agree on a leader",
+    ),
+    setting(
+        "operator.cluster",
+        Kind::Text,
+        "",
+        "what tells this cluster from others that share a broker; none means the uid of the namespace kube-system",
+    ),
+    setting(
+        "operator.network_policies",
+        Kind::Word(&["on", "off"]),
+        "off",
+        "whether worker pods get a NetworkPolicy that admits scrapers and probes alone",
+    ),
 ];
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 //!
 //! All of them go the same way: configuration → logs → broker → port → announce → run until a signal → drain → close the
 //! broker → say what became of the tasks → flush the logs. [`standalone`] has API and executor, [`api`] the one,
-//! [`worker`] the other.
+//! [`worker`] the other; [`operator`] keeps worker pods on Kubernetes.
 
 pub mod api;
 pub mod config;
 mod drain;
+pub mod operator;
 mod parts;
 mod process;
 mod queue;

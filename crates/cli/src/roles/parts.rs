@@ -72,7 +72,7 @@ pub(super) fn executor(settings: &Settings, create_queue: bool) -> ExecutorOptio
     ExecutorOptions {
         slots: settings.executor_service.workers_limit,
         shutdown_timeout: Duration::from_millis(settings.app.executor_shutdown_timeout_ms),
-        worker_name: worker_name(),
+        worker_name: process_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         create_queue,
         settings: settings.queue.settings,
@@ -109,7 +109,7 @@ fn path(text: &str) -> Option<PathBuf> {
 }
 
 /// The pod, or the host and the process.
-fn worker_name() -> String {
+pub(super) fn process_name() -> String {
     let pod = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
     pod.unwrap_or_else(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

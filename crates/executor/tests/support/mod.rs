@@ -277,6 +277,18 @@ impl Broker for Fake {
         self.with(|store| store.settings = *settings);
         Ok(())
     }
+    async fn own(&self, _: &QueueName, _: &QueueOwner, _: Option<&QueueOwner>) -> Result<Ownership> {
+        unimplemented!()
+    }
+    async fn disown(&self, _: &QueueName, _: &QueueOwner) -> Result<bool> {
+        unimplemented!()
+    }
+    async fn owner(&self, _: &QueueName) -> Result<Option<QueueOwner>> {
+        unimplemented!()
+    }
+    async fn drop_queue(&self, _: &QueueName, _: &QueueOwner) -> Result<bool> {
+        unimplemented!()
+    }
     async fn queues(&self) -> Result<Vec<QueueName>> {
         unimplemented!()
     }

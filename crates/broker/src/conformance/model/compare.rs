@@ -133,13 +133,18 @@ impl Clocks {
         let (oldest_pending_ms, next_due_ms) = (stats.oldest_pending_ms, stats.next_due_ms);
         same("stats", &stats, &QueueStats { oldest_pending_ms, next_due_ms, ..expected })?;
 
+        same("owner", &broker.owner(queue).await.map_err(failed)?, &model.owner)?;
         let workers = broker.workers(queue).await.map_err(failed)?;
         let mut workers: BTreeMap<_, _> = workers.into_iter().map(|worker| (worker.info.id, worker)).collect();
-        for (info, lease_left_ms, active) in model.workers() {
+        for (info, lease_left_ms, active, running_ms) in model.workers() {
             let Some(worker) = workers.remove(&info.id) else { return Err(format!("the store lost {}", info.id)) };
             same("worker", &(&worker.info, worker.active), &(&info, active))?;
             if worker.lease_left_ms.abs_diff(lease_left_ms) > TOLERANCE_MS {
                 return Err(format!("lease of {}: store {}, model {lease_left_ms}", info.id, worker.lease_left_ms));
+            }
+            // Each of them is as far off as the clock is.
+            if worker.running_ms.abs_diff(running_ms) > TOLERANCE_MS * u64::from(active) {
+                return Err(format!("{} runs for: store {}, model {running_ms}", info.id, worker.running_ms));
             }
         }
         same("workers that only the store knows", &workers, &BTreeMap::new())

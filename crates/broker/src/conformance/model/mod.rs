@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use tidemill_core::{
-    AttemptView, ClaimToken, Counters, Event, NewTask, Progress, QueueSettings, QueueStats, RequestId, State, TaskId,
-    TaskRef, TaskView, WorkerId, WorkerInfo,
+    AttemptView, ClaimToken, Counters, Event, NewTask, Progress, QueueOwner, QueueSettings, QueueStats, RequestId,
+    State, TaskId, TaskRef, TaskView, WorkerId, WorkerInfo,
 };
 
 use crate::Settled;
@@ -30,6 +30,8 @@ pub struct Model {
     pub settings: QueueSettings,
     /// Whether claims are held back.
     pub paused: bool,
+    /// Who owns it.
+    pub owner: Option<QueueOwner>,
     /// What was counted.
     pub counters: Counters,
     /// What was announced since someone took it away. The order within a group is free.
@@ -112,6 +114,7 @@ impl Model {
             now_ms: 0,
             settings,
             paused: false,
+            owner: None,
             counters: Counters::default(),
             told: Vec::new(),
             tasks: BTreeMap::new(),
@@ -186,16 +189,21 @@ impl Model {
         }
     }
 
-    /// The registered workers: what they said, how long their leases hold, how much they hold.
-    pub fn workers(&self) -> Vec<(WorkerInfo, i64, u32)> {
-        let held = |id: &WorkerId| {
-            self.tasks.values().filter(|t| matches!(&t.place, Place::Active(held) if held.token.worker == *id)).count()
+    /// The registered workers: what they said, how long their leases hold, how much they hold and how old that is.
+    pub fn workers(&self) -> Vec<(WorkerInfo, i64, u32, u64)> {
+        let ages = |id: &WorkerId| -> Vec<u64> {
+            let started = self.tasks.values().filter_map(|task| match &task.place {
+                Place::Active(held) if held.token.worker == *id => Some(held.started_ms),
+                _ => None,
+            });
+            started.map(|started_ms| self.now_ms - started_ms).collect()
         };
         self.workers
             .iter()
             .map(|(id, worker)| {
                 let left = worker.lease_end_ms.cast_signed() - self.now_ms.cast_signed();
-                (worker.info.clone(), left, u32::try_from(held(id)).unwrap_or(u32::MAX))
+                let ages = ages(id);
+                (worker.info.clone(), left, u32::try_from(ages.len()).unwrap_or(u32::MAX), ages.iter().sum())
             })
             .collect()
     }

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use tidemill_core::{
-    Claim, ClaimToken, Event, FailureKind, Keep, NewTask, Progress, QueueSettings, Record, RequestId, Start, State,
-    TaskId, WorkerId, WorkerInfo,
+    Claim, ClaimToken, Event, FailureKind, Keep, NewTask, Progress, QueueOwner, QueueSettings, Record, RequestId,
+    Start, State, TaskId, WorkerId, WorkerInfo,
 };
 
 use super::{Held, Incarnation, Model, Place, Task};
-use crate::{Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, Lost, Maintained, Requeued, Settled};
+use crate::{
+    Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, Lost, Maintained, Ownership, Requeued, Settled,
+};
 
 /// Why a batch was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,35 @@ impl Model {
     /// Replaces the settings.
     pub fn configure(&mut self, settings: QueueSettings) {
         self.settings = settings;
+    }
+
+    /// Makes someone the owner.
+    pub fn own(&mut self, owner: &QueueOwner, instead_of: Option<&QueueOwner>) -> Ownership {
+        match &self.owner {
+            Some(kept) if !kept.same_place(owner) && Some(kept) != instead_of => Ownership::Theirs(kept.clone()),
+            _ => {
+                self.owner = Some(owner.clone());
+                Ownership::Ours
+            }
+        }
+    }
+
+    /// Removes the owner.
+    pub fn disown(&mut self, owner: &QueueOwner) -> bool {
+        let theirs = self.owner.as_ref() == Some(owner);
+        if theirs {
+            self.owner = None;
+        }
+        theirs
+    }
+
+    /// Forgets everything but the time, as when the queue is dropped and created anew with the same settings.
+    pub fn drop_queue(&mut self, owner: &QueueOwner) -> bool {
+        let theirs = self.owner.as_ref() == Some(owner);
+        if theirs {
+            *self = Self { now_ms: self.now_ms, maintained_ms: self.now_ms, ..Self::new(self.settings) };
+        }
+        theirs
     }
 
     /// Takes in a batch in which no id stands twice.

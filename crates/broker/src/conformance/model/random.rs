@@ -11,7 +11,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use tidemill_core::State;
 
-use super::steps::{End, IDS, Op, SLOTS};
+use super::steps::{End, IDS, OWNERS, Op, SLOTS};
 use super::walk::Walk;
 use crate::conformance::harness::{Backend, block_on};
 
@@ -115,6 +115,8 @@ where
 fn steps() -> impl Strategy<Value = Vec<Op>> {
     let slot = || 0..SLOTS;
     let id = || 0..IDS;
+    let who = || 0..OWNERS;
+    let own = (who(), proptest::option::of(who())).prop_map(|(who, instead_of)| Op::Own { who, instead_of });
     let enqueue = (vec(id(), 1..4), proptest::option::weighted(0.3, 0..6_u8), -1..=1_i8)
         .prop_map(|(ids, delay, priority)| Op::Enqueue { ids, delay, priority });
     let exchange = (slot(), vec((any::<u8>(), end()), 0..4), 0..4_usize, proptest::bool::weighted(0.15))
@@ -140,6 +142,9 @@ fn steps() -> impl Strategy<Value = Vec<Op>> {
         2 => Just(Op::Snapshot),
         2 => Just(Op::RollBack),
         3 => any::<u8>().prop_map(|choice| Op::Configure { choice }),
+        5 => own,
+        2 => who().prop_map(|who| Op::Disown { who }),
+        3 => who().prop_map(|who| Op::DropQueue { who }),
         5 => Just(Op::Compare),
     ];
     vec(step, STEPS_MIN..STEPS_MAX)

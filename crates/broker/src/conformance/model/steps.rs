@@ -4,6 +4,8 @@ use tidemill_core::State;
 
 /// How many ids a walk uses: few, so that they meet.
 pub const IDS: u8 = 6;
+/// How many owners a walk knows: two places, and two uids at each.
+pub const OWNERS: u8 = 4;
 /// How many worker processes a walk has.
 pub const SLOTS: usize = 3;
 
@@ -47,6 +49,12 @@ pub enum Op {
     RollBack,
     /// Other settings, by number.
     Configure { choice: u8 },
+    /// Someone asks to own the queue, perhaps instead of another.
+    Own { who: u8, instead_of: Option<u8> },
+    /// Someone gives the queue up.
+    Disown { who: u8 },
+    /// Someone drops the queue. Where that is granted, it is created anew.
+    DropQueue { who: u8 },
     /// Everything is compared.
     Compare,
 }

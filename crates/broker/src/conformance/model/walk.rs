@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidemill_core::{
-    ClaimToken, Event, Failure, FailureKind, Keep, NewTask, Outcome, Priority, Progress, QueueName, QueueSettings,
-    RequestId, Retention, Settlement, Start, State, TaskId, TaskType, WorkerId, WorkerInfo,
+    ClaimToken, Event, Failure, FailureKind, Keep, NewTask, Outcome, Priority, Progress, QueueName, QueueOwner,
+    QueueSettings, RequestId, Retention, Settlement, Start, State, TaskId, TaskType, WorkerId, WorkerInfo,
 };
 use uuid::Uuid;
 
@@ -77,6 +77,16 @@ fn settings(choice: u8) -> QueueSettings {
 /// The id of a number.
 pub fn name(number: u8) -> TaskId {
     TaskId::new(format!("task{}", number % IDS)).unwrap()
+}
+
+/// The owner of a number: place and uid.
+fn owner(number: u8) -> QueueOwner {
+    QueueOwner {
+        cluster: "cluster".to_owned(),
+        namespace: "default".to_owned(),
+        name: format!("owner \"{}\"", number / 2),
+        uid: format!("uid{}", number % 2),
+    }
 }
 
 fn task_type(number: u8) -> TaskType {
@@ -168,6 +178,17 @@ impl<'a> Walk<'a> {
             Op::Snapshot => self.backup = Some((self.backend.snapshot(&self.queue).await, self.model.clone())),
             Op::RollBack => self.roll_back().await?,
             Op::Configure { choice } => self.configure(settings(*choice)).await?,
+            Op::Own { who, instead_of } => {
+                let (owner, instead_of) = (owner(*who), instead_of.map(owner));
+                let store = self.broker.own(&self.queue, &owner, instead_of.as_ref()).await.map_err(failed)?;
+                same("own", &store, &self.model.own(&owner, instead_of.as_ref()))?;
+            }
+            Op::Disown { who } => {
+                let owner = owner(*who);
+                let store = self.broker.disown(&self.queue, &owner).await.map_err(failed)?;
+                same("disown", &store, &self.model.disown(&owner))?;
+            }
+            Op::DropQueue { who } => self.drop_queue(&owner(*who)).await?,
             Op::Compare => {
                 self.compare().await?;
                 self.events().await?;
@@ -405,6 +426,25 @@ impl<'a> Walk<'a> {
         }
         let model = self.model.maintain(&survivors);
         maintained(&store, &model, workers)
+    }
+
+    /// The dropped queue is created anew, and nothing of it is left. Its processes do not know that yet.
+    async fn drop_queue(&mut self, owner: &QueueOwner) -> Result<(), Difference> {
+        self.events().await?;
+        let store = self.broker.drop_queue(&self.queue, owner).await.map_err(failed)?;
+        let settings = self.model.settings;
+        same("drop", &store, &self.model.drop_queue(owner))?;
+        if store {
+            let again = self.broker.drop_queue(&self.queue, owner).await.map_err(failed)?;
+            same("drop again", &again, &false)?;
+            let created = self.broker.ensure_queue(&self.queue, &settings).await.map_err(failed)?;
+            same("created anew", &created, &true)?;
+            // How far the clock of the queue had been moved on may have gone with it.
+            (self.clocks, self.backup) = (Clocks::default(), None);
+            let told = tokio::time::timeout(EVENT_DEADLINE, self.subscription.next()).await;
+            same("told of the drop", &told.ok().flatten(), &Some(Delivery::Gap))?;
+        }
+        Ok(())
     }
 
     async fn roll_back(&mut self) -> Result<(), Difference> {

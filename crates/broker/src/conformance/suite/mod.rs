@@ -6,12 +6,14 @@
 pub mod cancelling;
 pub mod claims_and_fences;
 pub mod counters;
+pub mod dropping;
 pub mod due;
 pub mod enqueue;
 pub mod events;
 pub mod exchanges_numbered;
 pub mod leases_and_losses;
 pub mod order;
+pub mod owners;
 pub mod pausing;
 pub mod queues;
 pub mod reads;
@@ -33,6 +35,25 @@ macro_rules! conformance_tests {
             all_queues_are_listed_by_name,
             the_store_says_what_it_is_and_answers,
             a_closed_store_ends_its_watchers,
+        );
+        $crate::conformance_group!($backend, owners:
+            the_first_to_ask_owns_a_queue,
+            a_second_is_told_whose_the_queue_is,
+            an_owner_stays_the_owner_and_another_uid_replaces_its_own,
+            an_owner_is_replaced_by_whoever_names_all_of_it,
+            of_many_that_ask_at_once_one_owns_the_queue,
+            a_queue_is_given_up_by_its_owner_alone,
+            settings_and_purges_leave_the_owner,
+            an_owner_is_kept_as_it_is_however_odd_and_refused_where_it_is_too_long,
+        );
+        $crate::conformance_group!($backend, dropping:
+            a_queue_is_dropped_by_its_owner_alone,
+            a_dropped_queue_is_unknown_and_listed_no_more,
+            a_queue_created_anew_has_nothing_of_the_dropped_one,
+            a_worker_of_a_dropped_queue_holds_nothing_and_joins_its_successor_anew,
+            a_watcher_of_a_dropped_queue_is_told_of_a_gap_and_hears_its_successor,
+            a_large_queue_is_dropped_whole,
+            a_queue_that_is_dropped_and_created_at_once_is_listed_if_it_is_there,
         );
         $crate::conformance_group!($backend, enqueue:
             a_batch_is_taken_in_order,
@@ -189,6 +210,7 @@ macro_rules! conformance_tests {
             a_list_of_one_type_has_no_others,
             each_state_is_listed_in_its_order,
             workers_are_listed_with_what_they_hold,
+            workers_are_listed_with_the_ages_of_what_they_hold,
             an_unknown_task_is_none,
             a_view_says_where_a_task_stands,
         );
@@ -202,6 +224,7 @@ macro_rules! conformance_tests {
             a_resumed_queue_wakes_a_waiter,
             a_task_requeued_by_hand_wakes_a_waiter,
             a_dropped_wait_loses_no_wake_up,
+            a_waiter_is_woken_by_the_successor_of_a_dropped_queue,
         );
     };
 }
@@ -229,16 +252,18 @@ macro_rules! conformance_group {
 #[cfg(test)]
 mod tests {
     /// The source of each group.
-    const GROUPS: [&str; 17] = [
+    const GROUPS: [&str; 19] = [
         include_str!("cancelling.rs"),
         include_str!("claims_and_fences.rs"),
         include_str!("counters.rs"),
+        include_str!("dropping.rs"),
         include_str!("due.rs"),
         include_str!("enqueue.rs"),
         include_str!("events.rs"),
         include_str!("exchanges_numbered.rs"),
         include_str!("leases_and_losses.rs"),
         include_str!("order.rs"),
+        include_str!("owners.rs"),
         include_str!("pausing.rs"),
         include_str!("queues.rs"),
         include_str!("reads.rs"),

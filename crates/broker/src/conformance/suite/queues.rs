@@ -4,7 +4,7 @@ use tidemill_core::{QueueSettings, State};
 
 use crate::conformance::Backend;
 use crate::conformance::harness::fresh_queue;
-use crate::conformance::scene::{DEADLINE, Scene, id, info, request, task};
+use crate::conformance::scene::{DEADLINE, Scene, id, info, owner, request, task};
 use crate::{BrokerError, Exchange, ListQuery};
 
 pub async fn a_queue_is_created_once_and_keeps_its_first_settings(backend: &dyn Backend) {
@@ -39,6 +39,9 @@ pub async fn an_unknown_queue_is_refused_by_every_operation(backend: &dyn Backen
         other => panic!("{operation}: expected an unknown queue, got {other:?}"),
     };
     check("settings", broker.settings(&queue).await.err());
+    check("own", broker.own(&queue, &owner("mail", "u1"), None).await.err());
+    check("disown", broker.disown(&queue, &owner("mail", "u1")).await.err());
+    check("owner", broker.owner(&queue).await.err());
     check("enqueue", broker.enqueue(&queue, &[task("a")], request()).await.err());
     check("register", broker.register(&queue, &info(worker, &["work"])).await.err());
     check("exchange", broker.exchange(&queue, &exchange).await.err());

@@ -104,6 +104,30 @@ pub async fn workers_are_listed_with_what_they_hold(backend: &dyn Backend) {
     assert_eq!(scene.broker.stats(&scene.queue).await.unwrap().workers, 1);
 }
 
+pub async fn workers_are_listed_with_the_ages_of_what_they_hold(backend: &dyn Backend) {
+    /// Far more than the clock of a store runs on by itself meanwhile.
+    const APART_MS: u64 = 100_000;
+    let scene = Scene::new(backend).await;
+    scene.add(&["a", "b", "c", "d"]).await;
+    let (mut busy, mut other) = (scene.worker().await, scene.worker().await);
+    let first = busy.claim(2).await;
+    scene.advance(APART_MS).await;
+    busy.claim(1).await;
+    other.claim(1).await;
+    scene.advance(APART_MS).await;
+    let running = async |worker| {
+        let workers = scene.elsewhere().broker.workers(&scene.queue).await.unwrap();
+        workers.into_iter().find(|view| view.info.id == worker).map(|view| view.running_ms).unwrap()
+    };
+    // In units of what they are apart: two of the first for two units, one of the second for one.
+    let units = async |worker| running(worker).await / APART_MS;
+    assert_eq!((units(busy.id).await, units(other.id).await), (5, 1));
+    busy.settle(&first[0], SUCCEEDED).await;
+    assert_eq!(units(busy.id).await, 3);
+    let idle = scene.worker().await;
+    assert_eq!(running(idle.id).await, 0);
+}
+
 pub async fn an_unknown_task_is_none(backend: &dyn Backend) {
     let scene = Scene::new(backend).await;
     assert_eq!(scene.task("never seen").await, None);

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tidemill_core::{NewTask, Outcome, QueueName, Start};
+use tidemill_core::{NewTask, Outcome, QueueName, QueueSettings, Start};
 use tokio::task::JoinHandle;
 
 use crate::conformance::Backend;
-use crate::conformance::scene::{Scene, failed, id, task};
+use crate::conformance::scene::{Scene, failed, id, owner, task};
 
 /// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(30);
@@ -154,4 +154,20 @@ pub async fn a_dropped_wait_loses_no_wake_up(backend: &dyn Backend) {
         waiter.abort();
         until_claimed(&scene, &text, AT_LAST).await;
     }
+}
+
+pub async fn a_waiter_is_woken_by_the_successor_of_a_dropped_queue(backend: &dyn Backend) {
+    let here = Scene::new(backend).await;
+    settle_down(&here).await;
+    let theirs = owner("mail", "u1");
+    here.broker.own(&here.queue, &theirs, None).await.unwrap();
+    here.add(&["a"]).await;
+    let elsewhere = here.elsewhere();
+    assert!(elsewhere.broker.drop_queue(&here.queue, &theirs).await.unwrap());
+    assert!(elsewhere.broker.ensure_queue(&here.queue, &QueueSettings::default()).await.unwrap());
+    settle_down(&here).await;
+    let waiting = wait(&here);
+    elsewhere.add(&["b"]).await;
+    let waited = waiting.await.unwrap();
+    assert!(waited < SOON, "{waited:?}");
 }

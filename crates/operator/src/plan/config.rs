@@ -1,0 +1,71 @@
+//! The settings of the pods, as a file in a `ConfigMap`.
+
+use std::fmt::Write as _;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::Inputs;
+use super::labels::{Component, metadata, texts};
+
+/// The file's name, within the `ConfigMap` and within the folder of the settings.
+pub(super) const FILE: &str = "config.yaml";
+/// How much of a checksum is kept, in bytes. It tells one version from the next, and guards against nobody.
+const CHECKSUM_BYTES: usize = 8;
+const MILLISECONDS: u32 = 1_000;
+
+/// The workers' settings: what the resource decides, and nothing that has the right default.
+pub(super) fn config_map(inputs: &Inputs<'_>) -> ConfigMap {
+    let worker = &inputs.task_queue.spec.worker;
+    let config = format!(
+        "app:
+  port: {port}
+  executor_shutdown_timeout_ms: {shutdown}
+executor_service:
+  workers_limit: {slots}
+queue:
+  name: {queue}
+log:
+  format: json
+smtp:
+  outbox: {data}/outbox
+",
+        port = super::pod::HTTP_PORT,
+        shutdown = worker.shutdown_timeout_seconds.unsigned_abs().saturating_mul(MILLISECONDS),
+        slots = worker.workers_limit,
+        queue = quoted(inputs.queue.as_str()),
+        data = super::pod::DATA_FOLDER,
+    );
+    named(inputs, &inputs.names().worker, Component::Worker, &config)
+}
+
+/// A `ConfigMap` that holds this file of settings alone.
+pub(super) fn named(inputs: &Inputs<'_>, name: &str, component: Component, config: &str) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(inputs, name, component),
+        data: Some(texts([(FILE, config)])),
+        ..ConfigMap::default()
+    }
+}
+
+/// Text as YAML reads it as text, whatever it looks like: a queue may be called `1.0` or `true`.
+pub(super) fn quoted(text: &str) -> String {
+    json!(text).to_string()
+}
+
+/// A checksum of a `ConfigMap`'s data, in hexadecimal digits. Pods that carry it are replaced when the data change.
+pub(super) fn checksum(config_map: &ConfigMap) -> String {
+    let mut hash = Sha256::new();
+    for (key, value) in config_map.data.iter().flatten() {
+        for part in [key, value] {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+    }
+    hash.finalize().iter().take(CHECKSUM_BYTES).fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        write!(text, "{byte:02x}").ok();
+        text
+    })
+}
