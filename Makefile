@@ -37,7 +37,7 @@ deny-advisories: setup-deny ## known vulnerabilities in dependencies (fetches a 
 
 ##@ Build
 
-.PHONY: image images binary bench openapi picture clean
+.PHONY: image images binary bench openapi crds picture clean
 setup: ## install all that building and testing need
 	@scripts/setup
 binary: setup-musl ## the static binary, in dist/
@@ -52,6 +52,10 @@ bench: ## measure enqueue, drain and idle latency on both brokers
 openapi: ## write the OpenAPI document anew: crates/api/openapi.json
 	@cargo run --quiet --locked --package tidemill-cli -- openapi > crates/api/openapi.json.new
 	@mv crates/api/openapi.json.new crates/api/openapi.json
+crds: ## write the CustomResourceDefinition anew, in crds/ and in the chart
+	@cargo run --quiet --locked --package tidemill-cli -- operator crd > crds/taskqueues.tidemill.dev.yaml.new
+	@mv crds/taskqueues.tidemill.dev.yaml.new crds/taskqueues.tidemill.dev.yaml
+	@scripts/chart crd
 picture: ## take the picture of the page anew that the README shows: docs/page.png
 	@scripts/setup node browser
 	@cargo build --quiet --locked --package tidemill-cli

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ApiResource;
 use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt, discovery};
@@ -244,20 +244,22 @@ impl Turn {
             std::future::pending::<()>().await;
         };
         let running = controller.run(reconcile, failed, context.clone()).for_each(|done| async {
-            if let Err(error) = done {
-                tracing::debug!(%error, "a reconciliation did not come to its end");
+            match done {
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, "a watch is interrupted; is the definition of TaskQueue installed?"),
             }
         });
+        // Whoever lost leadership stops at once, in the middle of anything: another one may lead soon. What is given back
+        // in order may end first what it is at.
         let over = async {
             tokio::select! {
-                () = self.stop.cancelled() => {}
+                () = self.stop.cancelled() => sleep(STOP_TIMEOUT).await,
                 () = lost.cancelled() => {}
             }
-            sleep(STOP_TIMEOUT).await;
         };
         tokio::select! {
             () = running => {}
-            () = over => tracing::warn!("reconciliations did not end in time"),
+            () = over => tracing::warn!("reconciliations were cut short"),
             () = ready => {}
         }
         gauges.forget_all().await;
@@ -332,8 +334,7 @@ fn is_gone(client: Client) -> IsGone {
         let api = Api::<TaskQueue>::namespaced(client.clone(), &owner.namespace);
         Box::pin(async move {
             match api.get_metadata_opt(&owner.name).await {
-                Ok(None) => true,
-                Ok(Some(found)) => found.uid().is_some_and(|uid| uid != owner.uid),
+                Ok(found) => found.is_none(),
                 Err(error) => {
                     tracing::debug!(%error, "it is not known whether the TaskQueue that owns a queue is there");
                     false

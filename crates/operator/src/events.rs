@@ -22,8 +22,22 @@ pub struct Happened {
     pub warning: bool,
     /// In one word.
     pub reason: String,
+    /// What was done: Events of the same reason and action are folded into one, under the note of the first.
+    pub action: String,
     /// In one sentence.
     pub note: String,
+}
+
+impl Happened {
+    /// As it should be.
+    pub fn normal(reason: &str, note: String) -> Self {
+        Self { warning: false, reason: reason.to_owned(), action: reason.to_owned(), note }
+    }
+
+    /// Someone should look.
+    pub fn warning(reason: &str, note: String) -> Self {
+        Self { warning: true, ..Self::normal(reason, note) }
+    }
 }
 
 impl Events {
@@ -43,7 +57,7 @@ impl Events {
             type_: if happened.warning { EventType::Warning } else { EventType::Normal },
             reason: happened.reason.clone(),
             note: Some(note),
-            action: happened.reason.clone(),
+            action: happened.action.clone(),
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &task_queue.object_ref(&())).await {

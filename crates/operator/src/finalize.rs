@@ -43,15 +43,14 @@ pub(crate) async fn finalize(task_queue: Arc<TaskQueue>, context: &Context) -> R
         Err(_) => Err("the broker did not answer in time".to_owned()),
     };
     let happened = match said {
-        Ok(note) => Happened { warning: false, reason: "Deleted".to_owned(), note },
-        Err(why) => Happened {
-            warning: true,
-            reason: "BrokerLeftAsIs".to_owned(),
-            note: match task_queue.spec.deletion_policy {
+        Ok(note) => Happened::normal("Deleted", note),
+        Err(why) => Happened::warning(
+            "BrokerLeftAsIs",
+            match task_queue.spec.deletion_policy {
                 DeletionPolicy::Retain => format!("the queue still names this TaskQueue as its owner: {why}"),
                 DeletionPolicy::Purge => format!("the queue's tasks were not purged: {why}"),
             },
-        },
+        ),
     };
     context.events.tell(&task_queue, &happened).await;
     tracing::info!(namespace, name, "{}", happened.note);
@@ -74,8 +73,7 @@ async fn drain(task_queue: &TaskQueue, context: &Context, namespace: &str, name:
         match deployments.patch(&names.worker, &params, &patch).await {
             Ok(_) => {
                 let note = "the workers drain: what runs may end, the rest goes back to the queue".to_owned();
-                let happened = Happened { warning: false, reason: "Draining".to_owned(), note };
-                context.events.tell(task_queue, &happened).await;
+                context.events.tell(task_queue, &Happened::normal("Draining", note)).await;
             }
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => return Err(ReconcileError::Api(Box::new(error))),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
 use kube::runtime::finalizer::{self, Event, finalizer};
 use kube::{Api, Client, ResourceExt};
@@ -87,11 +88,11 @@ impl ReconcileError {
     /// When to try again.
     pub(crate) fn again(&self) -> Duration {
         match self {
-            Self::Api(_) => RETRY_EVERY,
+            Self::Api(_) => spread(RETRY_EVERY),
             Self::Draining { again, .. } => *again,
             Self::Finalizer(error) => match &**error {
                 finalizer::Error::ApplyFailed(inner) | finalizer::Error::CleanupFailed(inner) => inner.again(),
-                _ => RETRY_EVERY,
+                _ => spread(RETRY_EVERY),
             },
         }
     }
@@ -110,6 +111,9 @@ impl Context {
 
     /// One turn for one TaskQueue.
     pub(crate) async fn reconcile(&self, task_queue: Arc<TaskQueue>) -> Result<Action, ReconcileError> {
+        // Whoever does not know yet what is there would make it anew.
+        self.children.ready().await;
+        self.metrics.depth(self.gauges.waiting());
         let api = Api::<TaskQueue>::namespaced(self.client.clone(), &task_queue.namespace().unwrap_or_default());
         let turn = async |event| match event {
             Event::Apply(task_queue) => self.apply(task_queue).await,
@@ -144,7 +148,7 @@ impl Context {
             reading: Reading::Waiting,
             deployment: self.children.deployments.get(&namespace, &names.worker),
             trouble: None,
-            again: resync(),
+            again: spread(RESYNC),
             scaled: None,
         };
         let found = match dereference(&self.client, &self.options, task_queue).await {
@@ -259,6 +263,12 @@ impl Context {
 
     /// Writes the status where it says something new, tells Events of it, and says when to come again.
     async fn say(&self, task_queue: &TaskQueue, turn: Turn) -> Result<Action, ReconcileError> {
+        // A new leader has not asked the broker yet; what the one before it said holds until then.
+        let unknown = matches!(turn.reading, Reading::Waiting) && turn.trouble.is_none();
+        let said = task_queue.status.as_ref().and_then(|status| status.observed_generation);
+        if unknown && said.is_some() && said == task_queue.metadata.generation {
+            return Ok(Action::requeue(turn.again));
+        }
         let queue = task_queue.spec.queue.clone().unwrap_or_else(|| task_queue.name_any());
         let observed = Observed {
             queue: &queue,
@@ -294,7 +304,8 @@ impl Context {
             let why = after.scaling.as_ref().map(|decision| decision.reason.to_string()).unwrap_or_default();
             let note = format!("worker pods from {from} to {to}: {why}");
             tracing::info!(namespace = task_queue.namespace(), name = task_queue.name_any(), from, to, "{note}");
-            self.events.tell(task_queue, &Happened { warning: false, reason: "Scaled".to_owned(), note }).await;
+            let happened = Happened { action: format!("ScaledTo{to}"), ..Happened::normal("Scaled", note) };
+            self.events.tell(task_queue, &happened).await;
         }
         for happened in changes(before.as_ref(), &after) {
             self.events.tell(task_queue, &happened).await;
@@ -396,17 +407,17 @@ fn changes(before: Option<&TaskQueueStatus>, after: &TaskQueueStatus) -> Vec<Hap
             && ![reason::PENDING, reason::ROLLING_OUT].contains(&condition.reason.as_str())
             && !known.contains(&(condition.type_.clone(), condition.reason.clone()))
     });
-    told.map(|condition| Happened {
-        warning: condition.status != "True",
-        reason: condition.reason.clone(),
-        note: condition.message.clone(),
-    })
-    .collect()
+    let happened = |condition: &Condition| {
+        let as_it_should_be = condition.status == "True";
+        let make = if as_it_should_be { Happened::normal } else { Happened::warning };
+        make(&condition.reason, condition.message.clone())
+    };
+    told.map(happened).collect()
 }
 
-/// Spread, so that many TaskQueues are not all looked at at once.
-fn resync() -> Duration {
-    RESYNC.mul_f64(rand::rng().random_range(0.8..1.0))
+/// A little sooner, each time by another part, so that many TaskQueues are not all looked at at once.
+fn spread(every: Duration) -> Duration {
+    every.mul_f64(rand::rng().random_range(0.8..1.0))
 }
 
 pub(crate) fn key(task_queue: &TaskQueue) -> Key {

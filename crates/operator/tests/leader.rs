@@ -258,7 +258,7 @@ async fn a_leader_that_cannot_renew_steps_down_by_its_deadline_and_not_before() 
         let lost = leadership.lost();
         timeout(PATIENCE, lost.cancelled()).await.unwrap();
         let led = confirmed.elapsed();
-        assert!(led <= RENEWAL + SLACK && led >= RENEWAL - SLACK, "{mode:?}: {led:?}");
+        assert!(led <= RENEWAL + SLACK && led + SLACK >= RENEWAL, "{mode:?}: {led:?}");
         assert!(!leadership.is_leader() && !elector.view().leads());
     }
 }
@@ -340,7 +340,7 @@ async fn a_leader_that_vanishes_is_followed_within_thirteen_seconds() {
     let vanished = Instant::now();
     let leadership = timeout(PATIENCE, campaign).await.unwrap().unwrap();
     let after = vanished.elapsed();
-    assert!(after >= LEASE - RETRY && after <= Duration::from_secs(13), "{after:?}");
+    assert!(after + RETRY >= LEASE && after <= Duration::from_secs(13), "{after:?}");
     assert!(leadership.is_leader());
 }
 

@@ -143,7 +143,7 @@ impl Children {
         (children, watches)
     }
 
-    /// Waits until all objects have been seen once.
+    /// Waits until all objects have been seen once. `PodMonitors` are not waited for: their API may have gone meanwhile.
     pub async fn ready(&self) {
         let Self {
             client: _,
@@ -153,7 +153,7 @@ impl Children {
             config_maps,
             disruption_budgets,
             network_policies,
-            pod_monitors,
+            pod_monitors: _,
             applied: _,
         } = self;
         deployments.ready().await;
@@ -162,9 +162,6 @@ impl Children {
         config_maps.ready().await;
         disruption_budgets.ready().await;
         network_policies.ready().await;
-        if let Some(monitors) = pod_monitors {
-            monitors.ready().await;
-        }
     }
 
     /// Applies `wanted`, unless the object is already what an earlier apply of the same made of it.

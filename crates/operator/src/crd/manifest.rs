@@ -1,14 +1,42 @@
 //! The CustomResourceDefinition as YAML.
 
 use kube::CustomResourceExt;
+use serde_json::Value;
 
 use super::TaskQueue;
 
 const HEAD: &str = "# Generated from crates/operator/src/crd by `make crds`. Do not edit.\n";
 
 /// The CustomResourceDefinition as a YAML document.
-pub fn manifest() -> Result<String, serde_yaml_ng::Error> {
-    Ok(format!("{HEAD}{}", serde_yaml_ng::to_string(&TaskQueue::crd())?))
+pub fn manifest() -> Result<String, ManifestError> {
+    let mut definition = serde_json::to_value(TaskQueue::crd())?;
+    drop_formats(&mut definition);
+    Ok(format!("{HEAD}{}", serde_yaml_ng::to_string(&definition)?))
+}
+
+/// The CustomResourceDefinition could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// As JSON.
+    #[error("the CustomResourceDefinition cannot be written as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// As YAML.
+    #[error("the CustomResourceDefinition cannot be written as YAML: {0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+}
+
+/// Formats that the API server warns of, since it does not know them. The bounds say the same.
+fn drop_formats(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if members.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+                members.shift_remove("format");
+            }
+            members.values_mut().for_each(drop_formats);
+        }
+        Value::Array(members) => members.iter_mut().for_each(drop_formats),
+        _ => {}
+    }
 }
 
 #[cfg(test)]

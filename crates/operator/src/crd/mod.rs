@@ -106,7 +106,6 @@ pub const FINALIZER: &str = "tidemill.dev/drain";
     ),
     validation = Rule::new("self.metadata.name.size() <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be 1 to 50 lower-case letters, digits and '-', begin with a letter and end with a letter or digit: the names of its objects are made of it")
-        .field_path(".metadata.name")
 )]
 #[x_kube(
     validation = Rule::new("has(self.queue) == has(oldSelf.queue) && (!has(self.queue) || self.queue == oldSelf.queue)")

@@ -2,8 +2,8 @@
 //!
 //! A gauge claims the queue for its TaskQueue, publishes the queue's settings, keeps it maintained (a queue without
 //! workers has nobody else who would), reads its figures, and asks the autoscaler. When the answer changes, it asks for a
-//! reconciliation. It polls, slowly while nothing happens; a queue without pods is watched besides, so that its first
-//! task is seen at once.
+//! reconciliation. It polls, slowly while nothing happens; a queue without work is watched besides, so that its first task
+//! is seen at once.
 
 mod read;
 mod settle;
@@ -125,7 +125,9 @@ impl Gauges {
     /// Follows a queue from now on, or as `target` has it now, and shows what is known of it.
     pub fn follow(&self, key: &Key, target: Target) -> Reading {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gauge) = running.get(key) {
+        if let Some(gauge) = running.get(key)
+            && !gauge.task.is_finished()
+        {
             let same = {
                 let now = gauge.target.borrow();
                 now.access == target.access && now.queue == target.queue && now.owner == target.owner
@@ -185,6 +187,11 @@ impl Gauges {
             }
         }
         shown
+    }
+
+    /// How many reconciliations were asked for and have not begun.
+    pub fn waiting(&self) -> usize {
+        self.shared.changed.max_capacity() - self.shared.changed.capacity()
     }
 
     /// The brokers, for what is asked of them beside the gauges.

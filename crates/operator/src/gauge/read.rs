@@ -14,11 +14,11 @@ use super::settle::settle;
 use super::{Key, Pause, Reading, Seen, Shared, Target};
 use crate::scale::{Memory, Mode, Sample, decide};
 
-/// How often a queue is read that has work or workers.
+/// How often a queue is read that has work.
 const BUSY_EVERY: Duration = Duration::from_secs(1);
-/// How often a queue is read that has neither. It is watched besides.
+/// How often a queue is read that has none. It is watched besides.
 const IDLE_EVERY: Duration = Duration::from_secs(5);
-/// How often a queue without work or workers is maintained: only its history ages.
+/// How often a queue without work is maintained: only its history ages.
 const MAINTAIN_IDLE_EVERY: Duration = Duration::from_secs(10);
 /// How often a broker that is away, or a queue that is somebody else's, is asked again.
 const RETRY_EVERY: Duration = Duration::from_secs(2);
@@ -128,8 +128,11 @@ impl Loop<'_> {
         if let Some(conflict) = self.settle(target).await? {
             return Ok(conflict);
         }
-        self.watch(target).await?;
         let (mut stats, mut workers) = self.read(target).await?;
+        if self.watch(target, &stats).await? {
+            // What came before the watch began is not told of.
+            (stats, workers) = self.read(target).await?;
+        }
         if self.maintain(target, &stats).await? {
             (stats, workers) = self.read(target).await?;
         }
@@ -159,16 +162,16 @@ impl Loop<'_> {
         }
     }
 
-    /// Watches the queue's events while there are no pods. With pods, polling is enough, and costs the broker less than
-    /// being told of each task.
-    async fn watch(&mut self, target: &Target) -> Result<(), BrokerError> {
-        let wanted = target.replicas.unwrap_or(0) == 0 && target.policy.mode == Mode::Auto;
-        if !wanted {
+    /// Watches the queue's events while nothing happens in it. Once something does, polling is enough, and costs the
+    /// broker less than telling of each task. Whether the watch began just now.
+    async fn watch(&mut self, target: &Target, stats: &QueueStats) -> Result<bool, BrokerError> {
+        if !is_quiet(stats) || target.policy.mode != Mode::Auto {
             self.watching = None;
         } else if self.watching.is_none() {
             self.watching = Some(self.broker.subscribe(&target.queue).await?);
+            return Ok(true);
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn read(&self, target: &Target) -> Result<(QueueStats, Vec<WorkerView>), BrokerError> {
@@ -180,7 +183,7 @@ impl Loop<'_> {
     /// Whether anything was moved by it.
     async fn maintain(&mut self, target: &Target, stats: &QueueStats) -> Result<bool, BrokerError> {
         let due = stats.next_due_ms.is_some_and(|left| left == 0);
-        let every = if is_quiet(target, stats) { MAINTAIN_IDLE_EVERY } else { BUSY_EVERY };
+        let every = if is_quiet(stats) { MAINTAIN_IDLE_EVERY } else { BUSY_EVERY };
         let slack = GAP * 2;
         if !due && self.maintained.is_some_and(|at| at.elapsed() + slack < every) {
             return Ok(false);
@@ -205,7 +208,7 @@ impl Loop<'_> {
         };
         let again = match &reading {
             Reading::Live(seen) => {
-                let every = if is_quiet(target, &seen.stats) { IDLE_EVERY } else { BUSY_EVERY };
+                let every = if is_quiet(&seen.stats) { IDLE_EVERY } else { BUSY_EVERY };
                 let due = seen.stats.next_due_ms.map(Duration::from_millis);
                 let wanted = seen.decision.look_again;
                 [Some(every), due, wanted].into_iter().flatten().min().unwrap_or(every)
@@ -286,9 +289,9 @@ impl Told {
     }
 }
 
-/// Nothing waits, nothing runs, and there is nobody to run it.
-fn is_quiet(target: &Target, stats: &QueueStats) -> bool {
-    stats.pending + stats.active == 0 && target.replicas.unwrap_or(0) == 0
+/// Nothing waits and nothing runs.
+fn is_quiet(stats: &QueueStats) -> bool {
+    stats.pending + stats.active == 0
 }
 
 /// Waits for an event of a queue that is watched.

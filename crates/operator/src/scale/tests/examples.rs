@@ -69,6 +69,18 @@ fn a_task_fills_one_slot_however_long_it_takes() {
 }
 
 #[test]
+fn the_rate_that_a_burst_leaves_behind_gets_no_slots_beyond_its_tasks() {
+    let hour = 3_600_000;
+    let mut queue = Queue::new(policy(), 0);
+    queue.look(Sample { counters: counters(1000, hour), ..sample(0) });
+    let waiting = queue.look(Sample { pending: 30, counters: counters(1000, hour), ..sample(1000) });
+    assert_eq!(waiting.wanted, 4, "30 slots, and a little for what may come: {waiting:?}");
+    let started = Counters { started: 1030, ..counters(1000, hour) };
+    let running = queue.look(Sample { active: 30, counters: started, ..sample(6000) });
+    assert_eq!(running.wanted, 3, "{running:?}");
+}
+
+#[test]
 fn running_tasks_that_outlast_the_target_wait_keep_their_slots_from_those_that_wait() {
     let minutes = Duration::from_mins(30);
     let look = Sample { pending: 10, active: 30, running: minutes, counters: counters(100, 60_000), ..sample(0) };
