@@ -41,12 +41,10 @@ pub(crate) fn application(app: &App) -> Router {
     dressed(router, app)
 }
 
-/// Metrics as text, and health.
+/// Metrics as text, and health. A port of their own is there to be opened to scrapers alone, which have no tokens.
 pub(crate) fn metrics_alone(app: &App) -> Router {
-    let guarded = Router::new()
-        .route("/metrics", get(metrics::metrics_text))
-        .route_layer(from_fn_with_state(app.clone(), auth::guard));
-    dressed(guarded.merge(Router::from(open())).fallback(nothing), app)
+    let router = Router::new().route("/metrics", get(metrics::metrics_text));
+    dressed(router.merge(Router::from(open())).fallback(nothing), app)
 }
 
 /// Metrics in both forms, and health: what a worker shows.

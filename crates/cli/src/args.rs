@@ -237,6 +237,18 @@ pub enum OperatorCommand {
     },
     /// Print the CustomResourceDefinition.
     Crd,
+    /// Apply the TaskQueues of a file and delete those that are no longer in it; for the chart.
+    ApplyRelease {
+        /// Their namespace.
+        #[arg(long, short = 'n', value_name = "NAME")]
+        namespace: String,
+        /// The labels of all that the file ever held.
+        #[arg(long, short = 'l', value_name = "SELECTOR")]
+        selector: String,
+        /// The file: YAML, any number of documents.
+        #[arg(long, short = 'f', value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Delete TaskQueues and wait until their workers have drained; for the chart, before it goes.
     DrainRelease {
         /// Their namespace.

@@ -54,7 +54,9 @@ pub enum OperatorError {
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// Another process leads now, or may soon.
-    #[error("leadership was lost: the Lease could not be renewed in time, so this process ends before another one leads")]
+    #[error(
+        "leadership was lost: the Lease could not be renewed in time, so this process ends before another one leads"
+    )]
     LeadershipLost,
     /// The cluster could not be told apart from others.
     #[error(
@@ -105,7 +107,7 @@ pub async fn run(
     health.enter(Phase::Stopping);
     down.cancel();
     match serving.await {
-        Ok(served) => result.and(served.map_err(OperatorError::from)),
+        Ok(end) => result.and(end.map_err(OperatorError::from)),
         Err(error) => {
             tracing::error!(%error, "the HTTP server ended badly");
             result
@@ -199,7 +201,7 @@ impl Turn {
             None => Api::all(client.clone()),
         };
         let (children, watches) = Children::watch(client, namespace, self.pod_monitors().await);
-        let (changed, changes) = mpsc::channel(CHANGES);
+        let (changed, news) = mpsc::channel(CHANGES);
         let gauges = Arc::new(Gauges::new(changed, is_gone(client.clone())));
         *self.gauges.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(gauges.clone());
         let context = Arc::new(Context {
@@ -221,7 +223,10 @@ impl Turn {
             .reflect(writer)
             .touched_objects()
             // The operator's own writes of the status are no news to it.
-            .predicate_filter(Predicate::combine(predicates::generation, deleted).combine(predicates::finalizers), PredicateConfig::default());
+            .predicate_filter(
+                Predicate::combine(predicates::generation, deleted).combine(predicates::finalizers),
+                PredicateConfig::default(),
+            );
         let ends = {
             let (stop, lost) = (self.stop.clone(), lost.clone());
             async move {
@@ -233,12 +238,12 @@ impl Turn {
         };
         let controller = Controller::for_stream(task_queues, reader)
             .with_config(Config::default().concurrency(CONCURRENCY))
-            .reconcile_on(requests(changes));
+            .reconcile_on(requests(news));
         let controller = watches.wire(controller).graceful_shutdown_on(ends);
         let health = self.health.clone();
-        let watched = context.clone();
+        let caches = context.clone();
         let ready = async move {
-            watched.children.ready().await;
+            caches.children.ready().await;
             health.enter(Phase::Leading);
             tracing::info!("leading: every TaskQueue is looked after by this process");
             std::future::pending::<()>().await;
@@ -246,7 +251,9 @@ impl Turn {
         let running = controller.run(reconcile, failed, context.clone()).for_each(|done| async {
             match done {
                 Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
-                Err(error) => tracing::warn!(%error, "a watch is interrupted; is the definition of TaskQueue installed?"),
+                Err(error) => {
+                    tracing::warn!(%error, "a watch is interrupted; is the definition of TaskQueue installed?");
+                }
             }
         });
         // Whoever lost leadership stops at once, in the middle of anything: another one may lead soon. What is given back
@@ -293,7 +300,8 @@ impl Turn {
     }
 }
 
-/// A change of what deletion and annotations say, beside the generation.
+/// Whether it is being deleted, beside the generation.
+#[allow(clippy::unnecessary_wraps)] // as a predicate is
 fn deleted(task_queue: &Guarded) -> Option<u64> {
     Some(u64::from(task_queue.meta().deletion_timestamp.is_some()))
 }

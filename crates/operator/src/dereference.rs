@@ -207,7 +207,7 @@ fn checksum(salt: &str, access: &Access) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let mut checksum: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut checksum = format!("{:x}", hash.finalize());
     checksum.truncate(CHECKSUM_LENGTH);
     checksum
 }
@@ -224,7 +224,13 @@ mod tests {
         let named = Access { username: Some("u".into()), ..plain.clone() };
         let secret = Access { password: Some("u".into()), ..plain.clone() };
         let trusting = Access { authorities: Some(Authorities::Pem(b"u".to_vec())), ..plain.clone() };
-        let all = [same, checksum("other", &plain), checksum("uid", &named), checksum("uid", &secret), checksum("uid", &trusting)];
+        let all = [
+            same,
+            checksum("other", &plain),
+            checksum("uid", &named),
+            checksum("uid", &secret),
+            checksum("uid", &trusting),
+        ];
         for (index, one) in all.iter().enumerate() {
             assert!(!all[index + 1..].contains(one), "{all:?}");
         }
@@ -238,9 +244,6 @@ mod tests {
             key: "url".into(),
             has: vec!["uri".into(), "user".into()],
         };
-        assert_eq!(
-            missing.to_string(),
-            "spec.broker.urlFrom names key url of Secret redis, which has only uri, user"
-        );
+        assert_eq!(missing.to_string(), "spec.broker.urlFrom names key url of Secret redis, which has only uri, user");
     }
 }

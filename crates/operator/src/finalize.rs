@@ -61,7 +61,12 @@ pub(crate) async fn finalize(task_queue: Arc<TaskQueue>, context: &Context) -> R
 }
 
 /// Scales the workers to zero. How many pods are still there.
-async fn drain(task_queue: &TaskQueue, context: &Context, namespace: &str, name: &str) -> Result<usize, ReconcileError> {
+async fn drain(
+    task_queue: &TaskQueue,
+    context: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<usize, ReconcileError> {
     let names = Names::of(name);
     let deployments = Api::<Deployment>::namespaced(context.client.clone(), namespace);
     if let Some(deployment) = context.children.deployments.get(namespace, &names.worker)
@@ -91,7 +96,8 @@ fn has_ended(pod: &Pod) -> bool {
 
 /// What was done, or why it was not.
 async fn settle_broker(task_queue: &TaskQueue, context: &Context) -> Result<String, String> {
-    let found = dereference(&context.client, &context.options, task_queue).await.map_err(|missing| missing.to_string())?;
+    let found =
+        dereference(&context.client, &context.options, task_queue).await.map_err(|missing| missing.to_string())?;
     let queue = task_queue.queue_name().map_err(|error| error.to_string())?;
     let owner = context.owner(task_queue);
     let brokers = context.gauges.brokers();

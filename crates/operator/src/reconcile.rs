@@ -26,7 +26,7 @@ use crate::status::{self, Observed, Trouble};
 use crate::validate::validate;
 
 /// How often everything is looked at again although nothing was heard: Secrets are not watched.
-const RESYNC: Duration = Duration::from_secs(60);
+const RESYNC: Duration = Duration::from_mins(1);
 /// How often a Secret is looked for that is missing.
 const MISSING_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait before what failed is tried again.
@@ -116,7 +116,7 @@ impl Context {
         self.metrics.depth(self.gauges.waiting());
         let api = Api::<TaskQueue>::namespaced(self.client.clone(), &task_queue.namespace().unwrap_or_default());
         let turn = async |event| match event {
-            Event::Apply(task_queue) => self.apply(task_queue).await,
+            Event::Apply(task_queue) => Box::pin(self.apply(task_queue)).await,
             Event::Cleanup(task_queue) => {
                 self.written().remove(&key(&task_queue));
                 finalize(task_queue, self).await
@@ -125,17 +125,16 @@ impl Context {
         match finalizer(&api, FINALIZER, task_queue, turn).await {
             Ok(action) => Ok(action),
             // Whoever deleted it, or changed it meanwhile: that change brings the next turn.
-            Err(finalizer::Error::AddFinalizer(kube::Error::Api(status)) | finalizer::Error::RemoveFinalizer(kube::Error::Api(status)))
-                if status.is_not_found() =>
-            {
-                Ok(Action::await_change())
-            }
+            Err(
+                finalizer::Error::AddFinalizer(kube::Error::Api(status))
+                | finalizer::Error::RemoveFinalizer(kube::Error::Api(status)),
+            ) if status.is_not_found() => Ok(Action::await_change()),
             Err(error) => Err(ReconcileError::Finalizer(Box::new(error))),
         }
     }
 
     async fn apply(&self, task_queue: Arc<TaskQueue>) -> Result<Action, ReconcileError> {
-        let turn = self.stages(&task_queue).await;
+        let turn = Box::pin(self.stages(&task_queue)).await;
         self.say(&task_queue, turn).await
     }
 
@@ -171,7 +170,7 @@ impl Context {
         let Some(replicas) = replicas(task_queue, &turn.reading, turn.deployment.as_deref()) else {
             return turn;
         };
-        let objects = plan(&Inputs {
+        let objects = Box::new(plan(&Inputs {
             task_queue,
             queue: &valid.queue,
             replicas,
@@ -184,7 +183,7 @@ impl Context {
             network_policies: self.options.network_policies,
             pod_monitors: self.children.pod_monitors.is_some(),
             template: &valid.template,
-        });
+        }));
         match self.make(task_queue, &objects, &turn, replicas).await {
             Ok(deployment) => {
                 let before = target.replicas.unwrap_or(0);
@@ -295,7 +294,9 @@ impl Context {
             None => (true, true),
         };
         if new || figures && age >= FIGURES_EVERY {
-            status::write(&self.client, task_queue, &after).await.map_err(|error| ReconcileError::Api(Box::new(error)))?;
+            status::write(&self.client, task_queue, &after)
+                .await
+                .map_err(|error| ReconcileError::Api(Box::new(error)))?;
             self.written().entry(key(task_queue)).or_default().status = Some((after.clone(), Instant::now()));
         } else if figures {
             again = again.min(FIGURES_EVERY.saturating_sub(age));
@@ -353,12 +354,12 @@ fn replicas(task_queue: &TaskQueue, reading: &Reading, deployment: Option<&Deplo
     match reading {
         Reading::Conflict(_) => None,
         // Without figures the pods stay as many as they are, and by hand they may still be changed.
-        Reading::Waiting | Reading::Unfit(_) | Reading::Unreachable { .. } => there.map(|there| {
-            match policy(task_queue).mode {
+        Reading::Waiting | Reading::Unfit(_) | Reading::Unreachable { .. } => {
+            there.map(|there| match policy(task_queue).mode {
                 Mode::Manual { replicas } => replicas,
                 Mode::Auto => there,
-            }
-        }),
+            })
+        }
         Reading::Live(seen) => Some(match policy(task_queue).mode {
             Mode::Manual { replicas } => replicas,
             Mode::Auto => seen.decision.replicas,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use tidemill_broker::conformance::server::RedisServer;
-use tidemill_broker::{Broker, Enqueued};
+use tidemill_broker::Broker;
 use tidemill_core::{NewTask, QueueName, RequestId, TaskId};
 
 /// A client of the broker at `url`.
@@ -34,6 +34,5 @@ pub async fn enqueue(broker: &dyn Broker, queue: &QueueName, count: usize) {
         .map(|number| NewTask::sleep(TaskId::new(format!("{now}-{number}")).expect("the id of a task"), DURATION_MS))
         .collect();
     let request = RequestId(u64::try_from(now % u128::from(u64::MAX)).expect("it was cut").to_be_bytes());
-    let made = broker.enqueue(queue, &batch, request).await.expect("the broker takes tasks");
-    assert!(made.iter().all(|made| *made == Enqueued::Created), "{made:?}");
+    broker.enqueue(queue, &batch, request).await.expect("the broker takes tasks");
 }

@@ -71,6 +71,17 @@ async fn metrics_are_json_unless_a_scraper_asks_for_text() {
 }
 
 #[tokio::test]
+async fn the_port_of_metrics_asks_for_no_token_where_the_api_does() {
+    let guarded = Options { tokens: vec!["secret".to_owned()], metrics_port: Some(0), ..options() };
+    let api = Api::with(guarded, Faulty::new()).await;
+    assert_eq!(api.get("/metrics").await.status, 401);
+    let apart = api.metrics_address.clone().unwrap();
+    let reply = send(&apart, "GET", "/metrics", &[], "").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.body.contains("tidemill_broker_up"), "{}", reply.body);
+}
+
+#[tokio::test]
 async fn one_api_of_many_shows_no_series_of_whole_queues() {
     let api = Api::start().await;
     assert!(!api.get("/metrics?format=prometheus").await.body.contains("tidemill_queue_"));

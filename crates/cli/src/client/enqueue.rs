@@ -1,11 +1,14 @@
 //! `tidemill enqueue`: puts a task, or a batch of them, into a queue.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use clap::{Args, value_parser};
 use serde_json::{Map, Value, json};
 
 use super::http::{Server, escaped};
 use super::{Connection, json_of, text_of};
-use crate::exit::usage;
+use crate::exit::{failed, usage};
 use crate::output::{Format, print, printable, structured};
 
 const EXAMPLES: &str = "\
@@ -14,10 +17,14 @@ EXAMPLES:
   tidemill enqueue send_email --payload @mail.json --delay 10m --retries 3
   tidemill enqueue send_email --payload @mail.json --at 2027-01-01T08:00:00Z
   jq -c . mail.json | tidemill enqueue send_email --payload - -o name
+  tidemill enqueue sleep --payload '{\"duration_ms\": 100}' --wait 30s   fails unless it succeeded by then
   tidemill enqueue --batch @tasks.json    a JSON array, taken whole or not at all";
 
 /// Most retries that a task may have.
 const RETRIES: i64 = tidemill_core::policy::RETRIES_MAX as i64;
+
+/// How often it is looked whether tasks that are waited for have ended.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Arguments of `enqueue`.
 #[derive(Debug, Args)]
@@ -53,6 +60,9 @@ pub struct EnqueueArgs {
     /// How long an attempt may take: 500ms, 30s, 10m, 2h.
     #[arg(long, value_name = "TIME", value_parser = milliseconds)]
     pub timeout: Option<u64>,
+    /// Wait until all of them have ended: 500ms, 30s, 10m, 2h. It is a failure if one did not succeed by then.
+    #[arg(long, value_name = "TIME", value_parser = milliseconds)]
+    pub wait: Option<u64>,
     /// How to print what was taken in.
     #[arg(long, short = 'o', value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub output: Format,
@@ -88,7 +98,42 @@ pub fn run(args: &EnqueueArgs) -> anyhow::Result<()> {
             }
         }
         Ok(())
-    })
+    })?;
+    match args.wait {
+        Some(ms) => wait(&server, tasks_of(&answer), Duration::from_millis(ms)),
+        None => Ok(()),
+    }
+}
+
+/// Waits until all tasks have ended. The error says which did not succeed.
+fn wait(server: &Server, tasks: &[Value], patience: Duration) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut faults = Vec::new();
+    for task in tasks {
+        let text = |name: &str| task[name].as_str().unwrap_or_default();
+        let (id, path) =
+            (text("id"), format!("/api/v1/queues/{}/tasks/{}", escaped(text("queue")), escaped(text("id"))));
+        loop {
+            let now = server.get(&path)?;
+            match now["state"].as_str().unwrap_or_default() {
+                "succeeded" => break,
+                ended @ ("dead" | "cancelled") => {
+                    let error = now["errors"]
+                        .as_array()
+                        .and_then(|errors| errors.last())
+                        .and_then(|error| error["message"].as_str());
+                    faults.push(format!("task {id} is {ended}: {}", error.unwrap_or("it has no error")));
+                    break;
+                }
+                state if began.elapsed() >= patience => {
+                    faults.push(format!("task {id} is still {state} after {} s", patience.as_secs_f64()));
+                    break;
+                }
+                _ => sleep(LOOK_EVERY),
+            }
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(failed(faults.join("\n"))) }
 }
 
 /// The tasks of an answer: of one task, of an array, or of an object that holds one.

@@ -224,7 +224,13 @@ pub static SETTINGS: &[Setting] = &[
         "",
         "origins of foreign web pages that may use the API: https://example.org",
     ),
-    number("metrics.port", 0, PORT_MAX, "0", "port of its own for Prometheus metrics; 0 is none"),
+    number(
+        "metrics.port",
+        0,
+        PORT_MAX,
+        "0",
+        "port of its own for Prometheus metrics, which asks for no token; 0 is none",
+    ),
     setting("operator.namespace", Kind::Text, "", "namespace whose TaskQueues the operator serves; none means all"),
     setting("operator.worker_image", Kind::Text, "", "image of worker pods whose TaskQueue names none"),
     setting(

@@ -26,12 +26,25 @@ pub fn run(args: &OperatorArgs) -> anyhow::Result<()> {
             let text = text.map_err(|error| failed(error.to_string()))?;
             output::print(|out| writeln!(out, "{}", text.trim_end()))
         }),
-        Some(OperatorCommand::Crd) => output::print(|out| write!(out, "{}", crd::manifest().map_err(std::io::Error::other)?)),
+        Some(OperatorCommand::Crd) => {
+            output::print(|out| write!(out, "{}", crd::manifest().map_err(std::io::Error::other)?))
+        }
+        Some(OperatorCommand::ApplyRelease { namespace, selector, file }) => once(async {
+            let text = std::fs::read_to_string(file).map_err(|error| usage(format!("{}: {error}", file.display())))?;
+            let client = client::connect().await.context("no cluster is configured (KUBECONFIG, ~/.kube/config)")?;
+            let done = client::apply_all(&client, namespace, selector, &text).await;
+            let done = done.map_err(|error| failed(error.to_string()))?;
+            output::print(|out| {
+                done.iter().try_for_each(|(name, what)| writeln!(out, "taskqueue.tidemill.dev/{name} {what}"))
+            })
+        }),
         Some(OperatorCommand::DrainRelease { namespace, selector, timeout }) => once(async {
             let client = client::connect().await.context("no cluster is configured (KUBECONFIG, ~/.kube/config)")?;
             let deleted = client::delete_all(&client, namespace, selector, Duration::from_secs(*timeout)).await;
             let deleted = deleted.map_err(|error| failed(error.to_string()))?;
-            output::print(|out| deleted.iter().try_for_each(|name| writeln!(out, "taskqueue.tidemill.dev/{name} deleted")))
+            output::print(|out| {
+                deleted.iter().try_for_each(|name| writeln!(out, "taskqueue.tidemill.dev/{name} deleted"))
+            })
         }),
     }
 }
@@ -45,7 +58,9 @@ async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
     let _listening = stop.listen()?;
     let options = options(&settings)?;
     let client = client::connect().await.map_err(|error| {
-        usage(format!("the cluster is not to be found: run in a pod with a ServiceAccount, or name a file in KUBECONFIG: {error}"))
+        usage(format!(
+            "the cluster is not to be found: run in a pod with a ServiceAccount, or name a file in KUBECONFIG: {error}"
+        ))
     })?;
     let listen = Listen { host: settings.app.host.clone(), port: settings.app.port };
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));

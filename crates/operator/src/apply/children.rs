@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::stream::BoxStream;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -115,7 +115,7 @@ impl Children {
                     Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
                     None => Api::all_with(client.clone(), &kind),
                 };
-                let (monitors, watch) = kept(client, api, kind.clone(), |client, namespace, kind| Api::namespaced_with(client, namespace, kind));
+                let (monitors, watch) = kept(client, api, kind.clone(), Api::namespaced_with);
                 (Some(monitors), Some((kind, watch)))
             }
             None => (None, None),
@@ -202,7 +202,13 @@ impl Children {
     }
 
     /// Deletes the object of this name, if it is there and belongs to `owner`.
-    pub(super) async fn delete<K>(&self, kept: &Kept<K>, namespace: &str, name: &str, owner: &str) -> Result<(), ApplyError>
+    pub(super) async fn delete<K>(
+        &self,
+        kept: &Kept<K>,
+        namespace: &str,
+        name: &str,
+        owner: &str,
+    ) -> Result<(), ApplyError>
     where
         K: Resource + Clone + Debug + DeserializeOwned + 'static,
         K::DynamicType: Hash + Eq + Clone,

@@ -3,8 +3,6 @@
 //! A ReplicaSet that shrinks takes the pods of the lowest `pod-deletion-cost` among those that are ready. The cost of a
 //! pod is the number of tasks that it holds.
 
-use std::collections::HashMap;
-
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -12,13 +10,14 @@ use serde_json::json;
 
 use super::error::ApplyError;
 use crate::crd::FIELD_MANAGER;
+use crate::gauge::Busy;
 use crate::plan::selector_text;
 
 /// What Kubernetes reads.
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// Marks the worker pods of a TaskQueue by how many tasks each holds.
-pub async fn mark(client: &Client, namespace: &str, name: &str, busy: &HashMap<String, u32>) -> Result<(), ApplyError> {
+pub async fn mark(client: &Client, namespace: &str, name: &str, busy: &Busy) -> Result<(), ApplyError> {
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
     let failed = |error| ApplyError::Pods(Box::new(error));
     for pod in pods(&api, name).await.map_err(failed)? {

@@ -14,7 +14,9 @@ pub enum ApplyError {
         source: Box<kube::Error>,
     },
     /// Someone else made an object of this name.
-    #[error("{kind} {name} is there already and belongs to somebody else: rename or delete it, or name the TaskQueue differently")]
+    #[error(
+        "{kind} {name} is there already and belongs to somebody else: rename or delete it, or name the TaskQueue differently"
+    )]
     Foreign {
         /// Its kind.
         kind: String,

@@ -85,23 +85,26 @@ impl Children {
             self.settle(monitors, owner, &names.worker, pod_monitor.as_ref()).await?;
         }
         let deployment = self.apply(&self.deployments, deployment, uid).await?.into_object();
-        match api {
-            Some(ApiObjects { config_map, service, deployment }) => {
-                self.apply(&self.config_maps, config_map, uid).await?;
-                self.apply(&self.services, service, uid).await?;
-                self.apply(&self.deployments, deployment, uid).await?;
-            }
-            None => {
-                self.delete(&self.deployments, namespace, &names.api, uid).await?;
-                self.delete(&self.services, namespace, &names.api, uid).await?;
-                self.delete(&self.config_maps, namespace, &names.api, uid).await?;
-            }
+        if let Some(ApiObjects { config_map, service, deployment }) = api {
+            self.apply(&self.config_maps, config_map, uid).await?;
+            self.apply(&self.services, service, uid).await?;
+            self.apply(&self.deployments, deployment, uid).await?;
+        } else {
+            self.delete(&self.deployments, namespace, &names.api, uid).await?;
+            self.delete(&self.services, namespace, &names.api, uid).await?;
+            self.delete(&self.config_maps, namespace, &names.api, uid).await?;
         }
         Ok(deployment)
     }
 
     /// Applies the object where it is planned, deletes it where it is not.
-    async fn settle<K>(&self, kept: &Kept<K>, owner: Owner<'_>, name: &str, wanted: Option<&K>) -> Result<(), ApplyError>
+    async fn settle<K>(
+        &self,
+        kept: &Kept<K>,
+        owner: Owner<'_>,
+        name: &str,
+        wanted: Option<&K>,
+    ) -> Result<(), ApplyError>
     where
         K: Resource + Clone + Debug + Serialize + DeserializeOwned + 'static,
         K::DynamicType: Hash + Eq + Clone,

@@ -26,7 +26,7 @@ pub use manifest::manifest;
 pub use policy::DeletionPolicy;
 pub use scaling::{ScaleDownSpec, ScaleUpSpec, ScalingMode, ScalingSpec};
 pub use status::{QueueFigures, SCALINGS_MAX, Scaling, TaskQueueStatus, condition, reason};
-pub use worker::WorkerSpec;
+pub use worker::{PullPolicy, WorkerSpec};
 
 /// The API group.
 pub const GROUP: &str = "tidemill.dev";
@@ -116,7 +116,7 @@ pub const FINALIZER: &str = "tidemill.dev/drain";
 #[serde(rename_all = "camelCase")]
 pub struct TaskQueueSpec {
     /// The queue's name on the broker. Default: metadata.name. One TaskQueue alone serves a queue; a second one says
-    /// QueueConflict.
+    /// `QueueConflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"))]
     pub queue: Option<String>,

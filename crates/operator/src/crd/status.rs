@@ -13,7 +13,7 @@ pub struct TaskQueueStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Progressing, Degraded, BrokerReachable and ScalingActive.
+    /// `Ready`, `Progressing`, `Degraded`, `BrokerReachable` and `ScalingActive`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

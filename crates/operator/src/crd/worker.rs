@@ -12,7 +12,7 @@ pub struct WorkerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
-    /// When the image is pulled.
+    /// When the image is pulled. Default: `IfNotPresent`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicy>,
     /// Secrets to pull the image with.

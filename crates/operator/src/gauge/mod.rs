@@ -79,13 +79,16 @@ pub enum Reading {
     Live(Seen),
 }
 
+/// How many tasks each worker holds, by the pod's name.
+pub type Busy = HashMap<String, u32>;
+
 /// What was seen of a queue.
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The queue at a glance.
     pub stats: QueueStats,
     /// How many tasks each worker holds, by the pod's name. Empty while nothing runs.
-    pub busy: HashMap<String, u32>,
+    pub busy: Busy,
     /// How many pods there should be.
     pub decision: Decision,
     /// Whether the pause that the TaskQueue asks for is in force.

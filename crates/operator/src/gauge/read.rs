@@ -1,6 +1,5 @@
 //! The loop of a gauge.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::settle::settle;
-use super::{Key, Pause, Reading, Seen, Shared, Target};
+use super::{Busy, Key, Pause, Reading, Seen, Shared, Target};
 use crate::scale::{Memory, Mode, Sample, decide};
 
 /// How often a queue is read that has work.
@@ -147,7 +146,8 @@ impl Loop<'_> {
 
     async fn settle(&mut self, target: &Target) -> Result<Option<Reading>, BrokerError> {
         let needed = self.settled.as_ref().is_none_or(|(at, was)| {
-            at.elapsed() > SETTLE_EVERY || (&was.spec, was.pause, &was.owner) != (&target.spec, target.pause, &target.owner)
+            at.elapsed() > SETTLE_EVERY
+                || (&was.spec, was.pause, &was.owner) != (&target.spec, target.pause, &target.owner)
         });
         if !needed {
             return Ok(None);
@@ -235,7 +235,7 @@ impl Loop<'_> {
         self.memory = memory;
         let last = match &*self.readings.borrow() {
             Reading::Live(seen) | Reading::Unreachable { last: Some(seen), .. } => {
-                Some(Seen { decision, busy: HashMap::new(), ..seen.clone() })
+                Some(Seen { decision, busy: Busy::new(), ..seen.clone() })
             }
             _ => None,
         };

@@ -106,7 +106,7 @@ fn pod_spec(inputs: &Inputs<'_>, spec: &ApiSpec) -> PodSpec {
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(inputs.default_image.to_owned()),
-        image_pull_policy: pod::pull_policy(inputs),
+        image_pull_policy: Some(pod::pull_policy(inputs)),
         args: Some(["api", "--config", &deployment::config_path()].map(str::to_owned).to_vec()),
         env: Some(broker.env),
         ports: Some(vec![pod::port(pod::HTTP_PORT_NAME, pod::HTTP_PORT), pod::port(METRICS_PORT_NAME, METRICS_PORT)]),

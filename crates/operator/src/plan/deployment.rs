@@ -78,7 +78,7 @@ fn pod_spec(inputs: &Inputs<'_>) -> PodSpec {
     let container = Container {
         name: WORKER_CONTAINER.to_owned(),
         image: Some(worker.image.as_deref().unwrap_or(inputs.default_image).to_owned()),
-        image_pull_policy: pod::pull_policy(inputs),
+        image_pull_policy: Some(pod::pull_policy(inputs)),
         args: Some(["worker", "--config", &config_path()].map(str::to_owned).to_vec()),
         env: Some(env(broker.env, &worker.env)),
         env_from: (!worker.env_from.is_empty()).then(|| worker.env_from.clone()),

@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::Inputs;
 use super::config;
 use super::labels::{Component, label_selector};
+use crate::crd::PullPolicy;
 
 /// The name of the workers' container, by which `worker.template` speaks of it.
 pub const WORKER_CONTAINER: &str = "worker";
@@ -150,9 +151,11 @@ pub(super) fn spread(inputs: &Inputs<'_>, component: Component) -> TopologySprea
     }
 }
 
-/// When the images are pulled, as the spec says.
-pub(super) fn pull_policy(inputs: &Inputs<'_>) -> Option<String> {
-    inputs.task_queue.spec.worker.image_pull_policy.map(|policy| policy.as_str().to_owned())
+/// When the images are pulled, as the spec says. Kubernetes' own default would ask a registry at each start for an image
+/// that is tagged `latest`, also for one that only the nodes have.
+pub(super) fn pull_policy(inputs: &Inputs<'_>) -> String {
+    let policy = inputs.task_queue.spec.worker.image_pull_policy.unwrap_or(PullPolicy::IfNotPresent);
+    policy.as_str().to_owned()
 }
 
 /// What the images are pulled with.

@@ -132,7 +132,10 @@ fn served(seen: &Seen, pods: Pods, was_ready: bool) -> Said {
         return said(
             false,
             reason::ROLLING_OUT,
-            format!("{} of {} worker pods are ready, {} of the present template", pods.ready, pods.wanted, pods.updated),
+            format!(
+                "{} of {} worker pods are ready, {} of the present template",
+                pods.ready, pods.wanted, pods.updated
+            ),
         );
     }
     if stats.paused {
@@ -145,13 +148,17 @@ fn served(seen: &Seen, pods: Pods, was_ready: bool) -> Said {
     said(
         true,
         reason::AVAILABLE,
-        format!("{} of {} worker pods are ready; {} tasks wait, {} run", pods.ready, pods.wanted, stats.pending, stats.active),
+        format!(
+            "{} of {} worker pods are ready; {} tasks wait, {} run",
+            pods.ready, pods.wanted, stats.pending, stats.active
+        ),
     )
 }
 
 fn progressing(found: &Found<'_>) -> Said {
     let pods = found.pods;
-    if found.task_queue.metadata.deletion_timestamp.is_some() || pods.there > pods.wanted && pods.updated >= pods.wanted {
+    if found.task_queue.metadata.deletion_timestamp.is_some() || pods.there > pods.wanted && pods.updated >= pods.wanted
+    {
         return said(true, reason::DRAINING, format!("{} worker pods are to become {}", pods.there, pods.wanted));
     }
     if pods.stuck || pods.settled() {
@@ -246,7 +253,8 @@ mod tests {
 
     #[test]
     fn ready_says_what_is_the_matter() {
-        let settled = |count| Pods { wanted: count, there: count, ready: count, updated: count, current: true, stuck: false };
+        let settled =
+            |count| Pods { wanted: count, there: count, ready: count, updated: count, current: true, stuck: false };
         let live = |pending, paused| Reading::Live(seen(QueueStats { pending, paused, ..QueueStats::default() }));
         let owner = QueueOwner { cluster: "c".into(), namespace: "n".into(), name: "o".into(), uid: "u".into() };
         let trouble = Trouble { reason: reason::SECRET_MISSING, message: "no".into() };

@@ -82,7 +82,8 @@ mod tests {
 
     #[test]
     fn ages_are_written_as_kubectl_writes_them() {
-        for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (7_199, "119m"), (7_200, "2h"), (172_800, "2d")] {
+        for (seconds, text) in [(0, "0s"), (119, "119s"), (120, "2m"), (7_199, "119m"), (7_200, "2h"), (172_800, "2d")]
+        {
             assert_eq!(readable(seconds), text);
         }
     }

@@ -160,7 +160,7 @@ fn the_worker_deployment_says_what_it_must() {
         "startupProbe": { "httpGet": { "path": "/livez", "port": 8080 } },
         "livenessProbe": { "httpGet": { "path": "/livez", "port": 8080 } },
         "readinessProbe": { "httpGet": { "path": "/readyz", "port": 8080 } },
-        "imagePullPolicy": null,
+        "imagePullPolicy": "IfNotPresent",
         "envFrom": null,
     });
     says(container, &expected, "container");
@@ -257,7 +257,7 @@ fn the_small_objects_say_what_they_must() {
 #[test]
 fn the_own_api_serves_its_queue_in_its_form_behind_its_tokens() {
     let spec = json!({
-        "worker": { "image": "mailer:2", "imagePullPolicy": "IfNotPresent" },
+        "worker": { "image": "mailer:2", "imagePullPolicy": "Never" },
         "api": { "form": "ws", "replicas": 2, "tokensFrom": { "name": "tokens", "key": "all" } },
     });
     let api = Case::own(&spec).plan().api.unwrap();
@@ -291,7 +291,7 @@ fn the_own_api_serves_its_queue_in_its_form_behind_its_tokens() {
     let expected = json!({
         "name": "api",
         "image": IMAGE,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": "Never",
         "args": ["api", "--config", "/etc/tidemill/config.yaml"],
         "lifecycle": { "preStop": { "sleep": { "seconds": 5 } } },
         "livenessProbe": { "httpGet": { "path": "/livez", "port": 8080 } },

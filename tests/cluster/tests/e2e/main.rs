@@ -1,0 +1,39 @@
+//! The scenarios: Tidemill as its users have it, on a Kubernetes with a node.
+//!
+//! The chart is installed with helm, TaskQueues are applied with kubectl, tasks are sent from pods. What a person could not
+//! do with those programs is not done here either, so any cluster will do that has the images (see [`images`]).
+//!
+//! Scenarios run one after another, in the order of their numbers (`--test-threads 1`), and share one installation, which
+//! the first of them makes; the one that uninstalls it leaves it to the next to make it anew. `TIDEMILL_E2E="1 4"` picks
+//! some. The closing line counts them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod diagnosis;
+mod images;
+mod kubectl;
+mod process;
+mod queue;
+mod release;
+mod scenario_1_install;
+mod scenario_2_http;
+mod scenario_3_burst;
+mod suite;
+mod tools;
+mod wait;
+
+use suite::scenario;
+
+#[test]
+fn scenario_1_a_release_is_ready_within_a_minute_and_serves_a_taskqueue() {
+    scenario(1, scenario_1_install::run);
+}
+
+#[test]
+fn scenario_2_pods_use_the_api_by_name_and_see_what_runs_in_worker_pods() {
+    scenario(2, scenario_2_http::run);
+}
+
+#[test]
+fn scenario_3_workers_come_with_a_burst_and_go_without_harm_to_any_task() {
+    scenario(3, scenario_3_burst::run);
+}
