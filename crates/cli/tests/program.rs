@@ -169,6 +169,30 @@ fn the_client_schedules_enqueues_lists_and_controls() {
 }
 
 #[test]
+fn whoever_waits_for_a_task_learns_how_it_ended() {
+    let server = Standalone::start(&[]);
+    let wait = |arguments: &[&str]| told(server.client().arg("enqueue").args(arguments));
+    let done = wait(&["sleep", "--payload", r#"{"duration_ms": 10}"#, "--id", "done/1", "--wait", "30s"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let dead = wait(&["no_such_type", "--id", "dead", "--wait", "30s"]);
+    assert_eq!(dead.code, 1);
+    assert!(dead.err.contains("task dead is dead: ") && dead.err.contains("unsupported task"), "{}", dead.err);
+    let late = wait(&["sleep", "--payload", r#"{"duration_ms": 60000}"#, "--id", "late", "--wait", "100ms"]);
+    assert_eq!(late.code, 1);
+    assert!(late.err.contains("task late is still ") && late.err.contains("after 0.1 s"), "{}", late.err);
+}
+
+#[test]
+fn the_operator_says_what_it_lacks_and_prints_its_definition() {
+    let lacks = told(tidemill().args(["operator", "--log-level", "off"]).env_remove("KUBECONFIG"));
+    assert_eq!(lacks.code, 2);
+    assert!(lacks.err.contains("operator.worker_image"), "{}", lacks.err);
+    let definition = told(tidemill().args(["operator", "crd"]));
+    assert_eq!(definition.code, 0, "{}", definition.err);
+    assert!(definition.out.contains("name: taskqueues.tidemill.dev"));
+}
+
+#[test]
 fn a_term_signal_drains_says_what_was_released_and_ends_with_0() {
     let server = Standalone::start(&["--set", "app.executor_shutdown_timeout_ms=200"]);
     assert_eq!(told(server.client().args(["schedule", "long=60000"])).code, 0);

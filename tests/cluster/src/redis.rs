@@ -1,5 +1,7 @@
 //! The brokers of TaskQueues under test.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,6 +15,18 @@ use tidemill_core::{NewTask, QueueName, RequestId, TaskId};
 /// When the URL is none.
 pub fn connect(url: &str) -> Arc<dyn Broker> {
     tidemill_broker::connect(url).expect("the URL names a broker")
+}
+
+/// Lets the server ask everybody for this password from now on.
+///
+/// # Panics
+/// When the server does not.
+pub fn require_password(server: &RedisServer, password: &str) {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).expect("the server listens");
+    stream.write_all(format!("CONFIG SET requirepass {password}\r\n").as_bytes()).expect("the server listens");
+    let mut reply = [0; 5];
+    stream.read_exact(&mut reply).expect("the server answers");
+    assert_eq!(&reply, b"+OK\r\n", "the server takes no password");
 }
 
 /// A queue's name.

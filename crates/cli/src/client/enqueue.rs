@@ -118,10 +118,7 @@ fn wait(server: &Server, tasks: &[Value], patience: Duration) -> anyhow::Result<
             match now["state"].as_str().unwrap_or_default() {
                 "succeeded" => break,
                 ended @ ("dead" | "cancelled") => {
-                    let error = now["errors"]
-                        .as_array()
-                        .and_then(|errors| errors.last())
-                        .and_then(|error| error["message"].as_str());
+                    let error = now["attempts"].as_array().and_then(|attempts| attempts.last()?["message"].as_str());
                     faults.push(format!("task {id} is {ended}: {}", error.unwrap_or("it has no error")));
                     break;
                 }

@@ -231,6 +231,7 @@ impl Loop<'_> {
             return Reading::Unfit(reason.clone());
         }
         let memory = std::mem::take(&mut self.memory);
+        let memory = target.replicas.into_iter().fold(memory, Memory::adopt);
         let (decision, memory) = decide(&target.policy, memory, None, self.shared.now());
         self.memory = memory;
         let last = match &*self.readings.borrow() {

@@ -27,6 +27,14 @@ fn essence<K: Serialize>(object: &K) -> Value {
     for counted in ["resourceVersion", "managedFields", "generation", "creationTimestamp", "uid"] {
         metadata.remove(counted);
     }
+    // An address is given out anew to each Service that asks for any.
+    if value["spec"]["clusterIP"] != "None"
+        && let Some(spec) = value["spec"].as_object_mut()
+    {
+        spec.remove("clusterIP");
+        spec.remove("clusterIPs");
+    }
+    let metadata = value["metadata"].as_object_mut().unwrap();
     // The revision of a Deployment is its controller's.
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
         annotations.remove("deployment.kubernetes.io/revision");

@@ -58,6 +58,7 @@ async fn the_record_of_a_task_queue_that_is_no_more_is_taken_over() {
     redis.restart();
     let again = space.task_queue("second", spec).await;
     space.until_ready("second", "Idle").await;
+    let broker = connect(&redis.url());
     assert_eq!(broker.owner(&queue("shared")).await.unwrap().unwrap().uid, again.uid().unwrap());
 }
 

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 use tidemill_cluster_tests::cluster::SOON;
+use tidemill_cluster_tests::redis::require_password;
 use tidemill_cluster_tests::{Launch, RedisServer, Space, holds, until};
 use tidemill_operator::crd::TaskQueue;
 use tidemill_operator::plan::BROKER_CHECKSUM;
@@ -54,8 +55,8 @@ async fn a_secret_that_changes_replaces_the_workers_within_a_minute() {
     let redis = RedisServer::start();
     let _operator = Launch::of(&space).lead().await;
     space.secret("redis", &[("password", "before")]).await;
-    // Without a password of its own, a Redis refuses one; the workers' template changes all the same.
-    let other = RedisServer::start_with(&["--requirepass", "before"]);
+    let other = RedisServer::start();
+    require_password(&other, "before");
     let spec = json!({ "broker": { "url": other.url(), "passwordFrom": { "name": "redis", "key": "password" } } });
     space.task_queue("q", spec).await;
     space.until_ready("q", "Idle").await;
@@ -75,15 +76,16 @@ async fn a_secret_that_changes_replaces_the_workers_within_a_minute() {
 #[tokio::test]
 async fn the_installation_s_broker_is_copied_to_where_it_is_offered_and_nowhere_else() {
     let space = Space::new("offered").await;
-    let redis = RedisServer::start_with(&["--requirepass", "open sesame"]);
+    let redis = RedisServer::start();
+    require_password(&redis, "sesame");
     let own = RedisServer::start();
-    let operator = Launch::of(&space).offer(&redis.url(), space.name()).set("broker.password", "open sesame").lead().await;
+    let operator = Launch::of(&space).offer(&redis.url(), space.name()).set("broker.password", "sesame").lead().await;
     space.task_queue("q", json!({})).await;
     space.until_ready("q", "Idle").await;
     let copy = space.get::<Secret>("q-broker").await.unwrap();
     let data = copy.data.unwrap();
     let text = |key: &str| String::from_utf8(data[key].0.clone()).unwrap();
-    assert_eq!((text("url"), text("password")), (redis.url(), "open sesame".to_owned()));
+    assert_eq!((text("url"), text("password")), (redis.url(), "sesame".to_owned()));
     assert!(!space.get::<TaskQueue>("q").await.unwrap().status.unwrap().broker.unwrap().contains("sesame"));
 
     // A broker of its own needs no copy.

@@ -11,12 +11,16 @@
 mod diagnosis;
 mod images;
 mod kubectl;
+mod load;
 mod process;
 mod queue;
 mod release;
 mod scenario_1_install;
 mod scenario_2_http;
 mod scenario_3_burst;
+mod scenario_4_lost_pod;
+mod scenario_5_by_hand;
+mod scenario_6_mistakes;
 mod suite;
 mod tools;
 mod wait;
@@ -36,4 +40,19 @@ fn scenario_2_pods_use_the_api_by_name_and_see_what_runs_in_worker_pods() {
 #[test]
 fn scenario_3_workers_come_with_a_burst_and_go_without_harm_to_any_task() {
     scenario(3, scenario_3_burst::run);
+}
+
+#[test]
+fn scenario_4_the_tasks_of_a_lost_pod_run_elsewhere_at_no_cost_of_a_retry() {
+    scenario(4, scenario_4_lost_pod::run);
+}
+
+#[test]
+fn scenario_5_people_scale_delete_and_uninstall_and_nothing_is_left_behind() {
+    scenario(5, scenario_5_by_hand::run);
+}
+
+#[test]
+fn scenario_6_nonsense_is_refused_in_words_and_a_missing_secret_is_waited_for() {
+    scenario(6, scenario_6_mistakes::run);
 }

@@ -70,8 +70,11 @@ fn full_worker() -> String {
     until(STARTING, "both workers have tasks in all slots", || {
         let answer = request("/api/v1/queues/lossy/workers", None).json();
         let workers = answer["workers"].as_array().cloned().unwrap_or_default();
-        let full: Vec<&str> =
-            workers.iter().filter(|worker| worker["active"] == SLOTS).filter_map(|worker| worker["name"].as_str()).collect();
+        let full: Vec<&str> = workers
+            .iter()
+            .filter(|worker| worker["active"] == SLOTS)
+            .filter_map(|worker| worker["name"].as_str())
+            .collect();
         ensure(full.len() == 2, || answer.to_string())?;
         Ok(full[0].to_owned())
     })

@@ -94,7 +94,8 @@ fn drains(queue: &Queue) {
     nothing_is_left_of("by-hand");
     let figures = queue.figures().unwrap();
     let counters = &figures["counters"];
-    let ended = [&counters["succeeded"], &counters["lost"], &counters["released"], &counters["failed"], &figures["pending"]];
+    let ended =
+        [&counters["succeeded"], &counters["lost"], &counters["released"], &counters["failed"], &figures["pending"]];
     assert_eq!(ended, [6, 0, 0, 0, 2], "{figures}");
     println!("a deleted TaskQueue let its 6 tasks end, kept the 2 that waited, and left nothing behind");
 }
@@ -137,7 +138,10 @@ fn uninstalls() {
     until(PODS, "nothing is left but the definition and the broker's volume", || {
         let mut left = names(&[INSTALLED])?;
         left.retain(|name| !others.contains(&name.as_str()));
-        left.extend(names(&["clusterroles,clusterrolebindings", &format!("--selector=tidemill.dev/installation={RELEASE}")])?);
+        left.extend(names(&[
+            "clusterroles,clusterrolebindings",
+            &format!("--selector=tidemill.dev/installation={RELEASE}"),
+        ])?);
         ensure(left.is_empty(), || format!("{left:?}"))
     });
     // It stays for the case that the release comes back with its tasks; here it does not.

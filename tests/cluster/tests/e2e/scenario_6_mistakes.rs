@@ -23,12 +23,18 @@ pub(crate) fn run() {
 fn nonsense_is_refused() {
     let secret = json!({ "name": "redis", "key": "url" });
     let cases: [(Value, &str); 5] = [
-        (json!({ "scaling": { "minReplicas": 3, "maxReplicas": 2 } }), "scaling: minReplicas must not exceed maxReplicas"),
+        (
+            json!({ "scaling": { "minReplicas": 3, "maxReplicas": 2 } }),
+            "scaling: minReplicas must not exceed maxReplicas",
+        ),
         (
             json!({ "broker": { "url": "redis://redis:6379", "urlFrom": secret } }),
             "broker needs either url or urlFrom, and not both",
         ),
-        (json!({ "worker": { "workersLimit": 0 } }), "spec.worker.workersLimit in body should be greater than or equal to 1"),
+        (
+            json!({ "worker": { "workersLimit": 0 } }),
+            "spec.worker.workersLimit in body should be greater than or equal to 1",
+        ),
         (json!({ "deletionPolicy": "Forget" }), r#"supported values: "Retain", "Purge""#),
         (json!({ "wrokers": 3 }), r#"unknown field "spec.wrokers""#),
     ];
