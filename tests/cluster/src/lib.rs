@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
+pub mod account;
 pub mod cluster;
 pub mod kubelet;
 pub mod operator;
@@ -14,6 +15,7 @@ pub mod redis;
 
 use std::time::{Duration, Instant};
 
+pub use account::Account;
 pub use cluster::{Space, kubectl};
 pub use operator::{Launch, Operator};
 pub use redis::RedisServer;

@@ -5,15 +5,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 
-// mod access;
+mod access;
 mod broker;
 mod deletion;
-// mod leader;
-// mod many;
+mod leader;
+mod many;
 mod objects;
-// mod outage;
+mod outage;
 mod ownership;
-// mod scaling;
+mod scaling;
 mod schema;
 mod secrets;
-// mod wake;
+mod wake;

@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectMeta, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tidemill_cluster_tests::cluster::SOON;
 use tidemill_cluster_tests::operator::WORKER_IMAGE;
-use tidemill_cluster_tests::{Launch, Operator, RedisServer, Space, holds, kubectl, until};
+use tidemill_cluster_tests::{Launch, RedisServer, Space, holds, kubectl, until};
 use tidemill_operator::crd::TaskQueue;
 use tidemill_operator::plan::{CONFIG_CHECKSUM, pod_monitor_resource};
 
@@ -253,44 +253,13 @@ async fn a_resource_that_cannot_work_says_so_and_stops_no_other() {
 
 #[tokio::test]
 async fn a_pod_monitor_is_made_and_mended_where_the_cluster_knows_them() {
-    const CRD: &str = "podmonitors.monitoring.coreos.com";
     let space = Space::alone("monitor").await;
-    let definitions = Api::<CustomResourceDefinition>::all(space.client().clone());
-    if definitions.get_opt(CRD).await.unwrap().is_none() {
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": { "name": CRD },
-            "spec": {
-                "group": "monitoring.coreos.com", "scope": "Namespaced",
-                "names": { "kind": "PodMonitor", "plural": "podmonitors", "singular": "podmonitor" },
-                "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
-                    "type": "object", "x-kubernetes-preserve-unknown-fields": true,
-                } } }],
-            },
-        });
-        definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
-        monitored(&space).await;
-        definitions.delete(CRD, &DeleteParams::default()).await.unwrap();
-        until("PodMonitors are unknown again", SOON, async || {
-            let there = definitions.get_opt(CRD).await.unwrap();
-            holds(there.is_none(), || format!("{there:?}"))
-        })
-        .await;
-    } else {
-        monitored(&space).await;
-    }
-}
-
-async fn monitored(space: &Space) {
-    let kind: ApiResource = pod_monitor_resource();
-    let api = Api::<DynamicObject>::namespaced_with(space.client().clone(), space.name(), &kind);
-    until("PodMonitors are served", SOON, async || {
-        api.list(&kube::api::ListParams::default()).await.map(drop).map_err(|error| error.to_string())
-    })
-    .await;
+    let known = PodMonitors::define(&space).await;
     let redis = RedisServer::start();
-    let _operator: Operator = Launch::of(space).lead().await;
+    let operator = Launch::of(&space).lead().await;
     space.task_queue("q", json!({ "broker": { "url": redis.url() } })).await;
     space.until_ready("q", "Idle").await;
+    let api = known.api(&space);
     let first = api.get("q-worker").await.unwrap();
     assert!(first.data["spec"]["podMetricsEndpoints"].is_array(), "{:?}", first.data);
     api.delete("q-worker", &DeleteParams::default()).await.unwrap();
@@ -299,4 +268,59 @@ async fn monitored(space: &Space) {
         holds(again.is_some_and(|again| again.uid() != first.uid()), || "it is not".to_owned())
     })
     .await;
+    drop(operator);
+    known.undefine(&space).await;
+}
+
+/// The resource of the Prometheus operator, known to the cluster while a test needs it.
+pub(crate) struct PodMonitors {
+    made: bool,
+}
+
+impl PodMonitors {
+    const CRD: &str = "podmonitors.monitoring.coreos.com";
+
+    pub(crate) async fn define(space: &Space) -> Self {
+        let definitions = Api::<CustomResourceDefinition>::all(space.client().clone());
+        let made = definitions.get_opt(Self::CRD).await.unwrap().is_none();
+        if made {
+            let definition = json!({
+                "apiVersion": "apiextensions.k8s.io/v1",
+                "kind": "CustomResourceDefinition",
+                "metadata": { "name": Self::CRD },
+                "spec": {
+                    "group": "monitoring.coreos.com",
+                    "scope": "Namespaced",
+                    "names": { "kind": "PodMonitor", "plural": "podmonitors", "singular": "podmonitor" },
+                    "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                        "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+                    } } }],
+                },
+            });
+            definitions.create(&PostParams::default(), &serde_json::from_value(definition).unwrap()).await.unwrap();
+        }
+        let known = Self { made };
+        until("PodMonitors are served", SOON, async || {
+            known.api(space).list(&ListParams::default()).await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        known
+    }
+
+    pub(crate) fn api(&self, space: &Space) -> Api<DynamicObject> {
+        Api::namespaced_with(space.client().clone(), space.name(), &pod_monitor_resource())
+    }
+
+    pub(crate) async fn undefine(self, space: &Space) {
+        if !self.made {
+            return;
+        }
+        let definitions = Api::<CustomResourceDefinition>::all(space.client().clone());
+        definitions.delete(Self::CRD, &DeleteParams::default()).await.unwrap();
+        until("PodMonitors are unknown again", SOON, async || {
+            let there = definitions.get_opt(Self::CRD).await.unwrap();
+            holds(there.is_none(), || format!("{there:?}"))
+        })
+        .await;
+    }
 }

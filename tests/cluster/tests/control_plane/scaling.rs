@@ -19,7 +19,7 @@ use tidemill_core::{QueueName, State, TaskType, WorkerId, WorkerInfo};
 use tidemill_operator::crd::TaskQueue;
 use tidemill_operator::plan::selector_text;
 
-async fn until_replicas(space: &Space, name: &str, wanted: i32) {
+pub(crate) async fn until_replicas(space: &Space, name: &str, wanted: i32) {
     let deployment = format!("{name}-worker");
     until(&format!("{deployment} asks for {wanted} pods"), SOON, async || {
         let now = space.get::<Deployment>(&deployment).await.and_then(|found| found.spec?.replicas);
@@ -28,7 +28,7 @@ async fn until_replicas(space: &Space, name: &str, wanted: i32) {
     .await;
 }
 
-async fn pods(space: &Space, name: &str) -> Vec<Pod> {
+pub(crate) async fn pods(space: &Space, name: &str) -> Vec<Pod> {
     let selected = ListParams::default().labels(&selector_text(name));
     let pods = space.api::<Pod>().list(&selected).await.unwrap().items;
     pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect()
@@ -146,8 +146,8 @@ async fn explain_names_what_is_not_there() {
 }
 
 /// A worker in the pod of this name, which claims tasks and never ends them. Its lease is kept while this runs.
-async fn work(broker: &dyn Broker, queue: &QueueName, pod: &str, want: usize) -> WorkerId {
-    let id = WorkerId::random();
+pub(crate) async fn work(broker: &dyn Broker, queue: &QueueName, pod: &str, want: usize) -> WorkerId {
+    let id: WorkerId = serde_json::from_value(json!("01900000-0000-7000-8000-000000000001")).unwrap();
     let info = WorkerInfo { id, name: pod.to_owned(), types: vec![TaskType::sleep()], slots: 10, version: "test".to_owned() };
     broker.register(queue, &info).await.unwrap();
     let claimed = broker.exchange(queue, &Exchange { worker: id, number: 1, finished: Vec::new(), want }).await.unwrap();
