@@ -42,11 +42,12 @@ impl Account {
     ///
     /// # Panics
     /// When the chart cannot be rendered or its roles are not taken.
-    pub fn of_chart(space: &Space, settings: &[&str]) -> Self {
+    pub async fn of_chart(space: &Space, settings: &[&str]) -> Self {
+        let version = space.client().apiserver_version().await.expect("the API server answers").git_version;
         let mut helm = Command::new("helm");
         helm.args(["template", "under-test", &root().join("charts/tidemill").display().to_string()])
             .args(["--namespace", space.name(), "--set", &format!("fullnameOverride={FULL_NAME}")])
-            .args(["--show-only", "templates/operator/rbac.yaml"])
+            .args(["--kube-version", &version, "--show-only", "templates/operator/rbac.yaml"])
             .args(["--show-only", "templates/operator/serviceaccount.yaml"]);
         for setting in settings {
             helm.args(["--set", setting]);

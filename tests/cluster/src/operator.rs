@@ -83,7 +83,7 @@ impl Launch {
 
     /// Starts it and waits until it leads.
     pub async fn lead(self) -> Operator {
-        let operator = self.start();
+        let mut operator = self.start();
         operator.until_leading(SOON).await;
         operator
     }
@@ -95,10 +95,14 @@ impl Launch {
     pub fn start(self) -> Operator {
         let folder = TempDir::new().expect("a temporary folder");
         let log = folder.path().join("stderr.log");
-        let child = Command::new(&self.program)
+        let mut command = Command::new(&self.program);
+        // What is meant for the tests is no setting of the program, and it would say so.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEMILL_")) {
+            command.env_remove(name);
+        }
+        let child = command
             .args(&self.arguments)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .env_remove("TIDEMILL_CONFIG")
             .current_dir(folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -133,8 +137,17 @@ impl Operator {
     }
 
     /// Waits until it leads and its caches are filled.
-    pub async fn until_leading(&self, deadline: Duration) {
-        until("the operator leads", deadline, async || holds(self.has_led(), || self.last_words())).await;
+    ///
+    /// # Panics
+    /// When it does not, or has ended.
+    pub async fn until_leading(&mut self, deadline: Duration) {
+        until("the operator leads", deadline, async || {
+            if let Some(ended) = self.ended() {
+                panic!("the operator ended: {ended}");
+            }
+            holds(self.has_led(), || "it waits, or fills its caches".to_owned())
+        })
+        .await;
     }
 
     /// Kills it as `kill -9` does.

@@ -86,7 +86,7 @@ async fn with_the_chart_s_cluster_role_everything_works_and_every_permission_is_
     let monitors = PodMonitors::define(&space).await;
     let (redis, other) = (RedisServer::start(), RedisServer::start());
     let broker = connect(&redis.url());
-    let account = Account::of_chart(&space, &[]);
+    let account = Account::of_chart(&space, &[]).await;
     let secrets = account.allowed().into_iter().filter(|(_, resource, _)| resource == "secrets");
     let secrets: BTreeSet<String> = secrets.map(|(_, _, verb)| verb).collect();
     assert!(secrets.is_disjoint(&["list", "watch", "*"].map(str::to_owned).into()), "{secrets:?}");
@@ -125,7 +125,7 @@ async fn with_the_chart_s_role_of_one_namespace_everything_works() {
     let space = Space::new("role").await;
     let (redis, other) = (RedisServer::start(), RedisServer::start());
     let broker = connect(&redis.url());
-    let account = Account::of_chart(&space, &[&format!("operator.watchNamespace={}", space.name()), "operator.cluster=here"]);
+    let account = Account::of_chart(&space, &[&format!("operator.watchNamespace={}", space.name()), "operator.cluster=here"]).await;
     let launch = account.launch(Launch::of(&space).offer(&redis.url(), space.name()).set("operator.cluster", "here"));
     let operator = launch.set("operator.network_policies", "on").lead().await;
     live(&space, &*broker, &other.url()).await;

@@ -22,7 +22,7 @@ async fn when_the_leader_is_killed_another_leads_within_15_seconds_and_reconcile
     let space = Space::alone("failover").await;
     let redis = RedisServer::start();
     let mut first = Launch::of(&space).variable("POD_NAME", "first").lead().await;
-    let second = Launch::of(&space).variable("POD_NAME", "second").start();
+    let mut second = Launch::of(&space).variable("POD_NAME", "second").start();
     space.task_queue("before", json!({ "broker": { "url": redis.url() } })).await;
     space.until_ready("before", "Idle").await;
     tokio::time::sleep(QUIET).await;
@@ -44,7 +44,7 @@ async fn a_leader_that_is_asked_to_end_hands_over_at_once() {
     let space = Space::new("handover").await;
     let redis = RedisServer::start();
     let mut first = Launch::of(&space).variable("POD_NAME", "first").lead().await;
-    let second = Launch::of(&space).variable("POD_NAME", "second").start();
+    let mut second = Launch::of(&space).variable("POD_NAME", "second").start();
     until("the second stands by", Duration::from_secs(20), async || {
         holds(second.log().contains("the API server answers"), || second.log())
     })

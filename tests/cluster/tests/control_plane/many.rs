@@ -60,7 +60,7 @@ async fn reconciles(operator: &Operator) -> f64 {
 async fn two_hundred_task_queues_are_ready_within_a_minute_and_cost_little_from_then_on() {
     let space = Space::alone("many").await;
     let redis = RedisServer::start();
-    let account = Account::of_chart(&space, &[&format!("operator.watchNamespace={}", space.name()), "operator.cluster=here"]);
+    let account = Account::of_chart(&space, &[&format!("operator.watchNamespace={}", space.name()), "operator.cluster=here"]).await;
     let spec = json!({ "broker": { "url": redis.url() } });
     let names = (0..TASK_QUEUES).map(|number| format!("q{number}"));
     stream::iter(names).for_each_concurrent(MADE_AT_ONCE, async |name| _ = space.task_queue(&name, spec.clone()).await).await;

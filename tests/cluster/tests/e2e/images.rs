@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::process;
 
 /// The test cluster's own program; scripts/with-cluster sets it. Another cluster has been given the images already.
-const CLUSTER: &str = "TIDEMILL_CLUSTER";
+pub(crate) const CLUSTER: &str = "TIDEMILL_CLUSTER";
 /// The registry and folder of the images.
 pub(crate) const REGISTRY: &str = "localhost";
 /// Tidemill's image there.

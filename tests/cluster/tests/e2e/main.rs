@@ -21,6 +21,8 @@ mod scenario_3_burst;
 mod scenario_4_lost_pod;
 mod scenario_5_by_hand;
 mod scenario_6_mistakes;
+mod scenario_7_failover;
+mod scenario_8_prometheus;
 mod suite;
 mod tools;
 mod wait;
@@ -55,4 +57,14 @@ fn scenario_5_people_scale_delete_and_uninstall_and_nothing_is_left_behind() {
 #[test]
 fn scenario_6_nonsense_is_refused_in_words_and_a_missing_secret_is_waited_for() {
     scenario(6, scenario_6_mistakes::run);
+}
+
+#[test]
+fn scenario_7_work_goes_on_without_leader_or_api_server_and_the_status_catches_up() {
+    scenario(7, scenario_7_failover::run);
+}
+
+#[test]
+fn scenario_8_prometheus_scrapes_every_part_and_promtool_is_content() {
+    scenario(8, scenario_8_prometheus::run);
 }

@@ -66,6 +66,11 @@ impl Queue {
         Self { name }
     }
 
+    /// One that is there.
+    pub(crate) fn named(name: &'static str) -> Self {
+        Self { name }
+    }
+
     /// As kubectl names it.
     pub(crate) fn resource(&self) -> String {
         format!("taskqueue/{}", self.name)

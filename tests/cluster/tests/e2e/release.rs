@@ -68,10 +68,20 @@ fn install() -> Said {
     helm(&["install", RELEASE, &chart(), "--set", &image, "--set", &repository, "--set", &tag, "--set", &broker])
 }
 
+/// `helm upgrade`, with one more value, as JSON.
+pub(crate) fn upgrade(value: &str) -> Said {
+    helm(&["upgrade", RELEASE, &chart(), "--reuse-values", "--set-json", value, "--wait"])
+}
+
 /// `helm uninstall`, as a user would.
 pub(crate) fn uninstall() -> Said {
     *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = false;
     helm(&["uninstall", RELEASE, "--wait", "--timeout", "4m"])
+}
+
+/// Has the next scenario make it anew: what a failed one left would only confuse.
+pub(crate) fn spoil() {
+    *INSTALLED.lock().unwrap_or_else(PoisonError::into_inner) = false;
 }
 
 /// Removes the installation and its namespace, if they are there.

@@ -128,14 +128,16 @@ fn nothing_is_left_of(task_queue: &str) {
 
 /// The chart's own TaskQueues are drained by a hook, while the operator lives.
 fn uninstalls() {
-    Queue::ready("of-the-chart", &json!({ "scaling": { "mode": "Manual" } })).has_pods(1, PODS);
-    kubectl(&["label", "taskqueue/of-the-chart", &format!("tidemill.dev/installation={RELEASE}")]).done();
+    let queues = json!([{ "name": "of-the-chart", "spec": { "scaling": { "mode": "Manual" } } }]);
+    release::upgrade(&format!("taskQueues={queues}")).done();
+    Queue::named("of-the-chart").has_pods(1, PODS);
+    println!("helm upgrade applied a TaskQueue of the values");
     let said = release::uninstall().done();
     println!("{}", said.trim());
     kubectl(&["get", "crd", "taskqueues.tidemill.dev"]).done();
-    // What Kubernetes puts into each namespace, and the pods of these tests.
-    let others = ["kube-root-ca.crt", "default", "client", "listener"];
-    until(PODS, "nothing is left but the definition and the broker's volume", || {
+    // What Kubernetes puts into each namespace, the pods of these tests, and the Lease by which operators elect their leader.
+    let others = ["kube-root-ca.crt", "default", "client", "listener", "tidemill-operator"];
+    until(PODS, "nothing is left but the definition, the broker's volume and the Lease", || {
         let mut left = names(&[INSTALLED])?;
         left.retain(|name| !others.contains(&name.as_str()));
         left.extend(names(&[

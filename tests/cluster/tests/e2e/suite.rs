@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::{diagnosis, release};
+use crate::{diagnosis, images, release};
 
 /// Names the scenarios to run: numbers with blanks or commas between them. All by default.
 const SELECTION: &str = "TIDEMILL_E2E";
@@ -27,13 +27,14 @@ pub(crate) fn scenario(number: u32, run: fn()) {
     println!("---- scenario {number} {} in {seconds} s", if result.is_ok() { "passed" } else { "FAILED" });
     if result.is_err() {
         diagnosis::print();
+        release::spoil();
     }
     let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
     done.push((number, result.is_ok(), seconds));
     if done.len() == selected.len() {
         let passed = done.iter().filter(|(_, passed, _)| *passed).count();
-        // What failed is left to be looked at.
-        if passed == done.len() {
+        // What failed is left to be looked at, and the tests' own cluster goes as a whole.
+        if passed == done.len() && std::env::var_os(images::CLUSTER).is_none() {
             release::clean_up();
         }
         let times: Vec<String> = done.iter().map(|(number, _, seconds)| format!("{number}: {seconds} s")).collect();
