@@ -145,7 +145,7 @@ pub async fn delete_all(
 ) -> Result<Vec<String>, CommandError> {
     let api = Api::<TaskQueue>::namespaced(client.clone(), namespace);
     let picked = ListParams::default().labels(selector);
-    let names: Vec<String> = api.list_metadata(&picked).await?.items.iter().map(ResourceExt::name_any).collect();
+    let names = names_of(&api, &picked).await?;
     for name in &names {
         match api.delete(name, &DeleteParams::default()).await {
             Ok(_) => {}
@@ -155,7 +155,7 @@ pub async fn delete_all(
     }
     let began = Instant::now();
     loop {
-        let left: Vec<String> = api.list_metadata(&picked).await?.items.iter().map(ResourceExt::name_any).collect();
+        let left = names_of(&api, &picked).await?;
         if left.is_empty() {
             return Ok(names);
         }
@@ -163,6 +163,15 @@ pub async fn delete_all(
             return Err(CommandError::StillThere { seconds: patience.as_secs(), names: left });
         }
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The names of those that are picked: none where not even their definition is there.
+async fn names_of(api: &Api<TaskQueue>, picked: &ListParams) -> Result<Vec<String>, kube::Error> {
+    match api.list_metadata(picked).await {
+        Ok(list) => Ok(list.items.iter().map(ResourceExt::name_any).collect()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

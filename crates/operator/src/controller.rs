@@ -1,6 +1,5 @@
 //! The operator as a whole: contact, leadership, the controller, and the way down.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,12 +10,13 @@ use kube::api::ApiResource;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt, discovery};
 use tidemill_core::QueueOwner;
 use tidemill_telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::Children;
@@ -25,6 +25,7 @@ use crate::events::Events;
 use crate::gauge::{Gauges, IsGone, Key};
 use crate::http::{BindError, Health, OperatorServer, OperatorState, Phase, QueueFigures, ServeError};
 use crate::leader::{Elector, LeaderOptions};
+use crate::memo::Memos;
 use crate::metrics::OperatorMetrics;
 use crate::options::OperatorOptions;
 use crate::plan::pod_monitor_resource;
@@ -37,6 +38,12 @@ const CONCURRENCY: u16 = 16;
 const CHANGES: usize = 4_096;
 /// How often an API server that does not answer at the start is asked again.
 const CONTACT_EVERY: Duration = Duration::from_secs(1);
+/// How long one question to it may take.
+const CONTACT_MAX: Duration = Duration::from_secs(5);
+/// How long one reconciliation may take: many requests to a slow API server, or one whose connection is half dead.
+const TURN_MAX: Duration = Duration::from_mins(1);
+/// How often the API server is asked for `PodMonitors` before they count as unknown.
+const DISCOVERIES: usize = 5;
 /// How often the loop shows that it turns.
 const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long reconciliations get to end when leadership is given back.
@@ -171,17 +178,18 @@ impl Turn {
         let mut said = false;
         loop {
             let asked = tokio::select! {
-                asked = self.client.apiserver_version() => asked,
+                asked = timeout(CONTACT_MAX, self.client.apiserver_version()) => asked,
                 () = self.stop.cancelled() => return false,
             };
             match asked {
-                Ok(version) => {
+                Ok(Ok(version)) => {
                     tracing::info!(version = version.git_version, "the API server answers");
                     self.health.answered();
                     return true;
                 }
-                Err(error) if !said => tracing::warn!(%error, "the API server does not answer yet"),
-                Err(error) => tracing::debug!(%error, "the API server does not answer yet"),
+                Ok(Err(error)) if !said => tracing::warn!(%error, "the API server does not answer yet"),
+                Err(_) if !said => tracing::warn!("the API server does not answer yet: no answer in time"),
+                Ok(Err(_)) | Err(_) => {}
             }
             said = true;
             tokio::select! {
@@ -212,7 +220,7 @@ impl Turn {
             gauges: gauges.clone(),
             events: Events::new(client.clone(), &options.identity),
             metrics: self.metrics.clone(),
-            written: Mutex::new(HashMap::new()),
+            memos: Memos::default(),
         });
 
         let writer = reflector::store::Writer::<Guarded>::new(());
@@ -238,6 +246,7 @@ impl Turn {
         };
         let controller = Controller::for_stream(task_queues, reader)
             .with_config(Config::default().concurrency(CONCURRENCY))
+            .trigger_backoff(NoPause)
             .reconcile_on(requests(news));
         let controller = watches.wire(controller).graceful_shutdown_on(ends);
         let health = self.health.clone();
@@ -250,7 +259,11 @@ impl Turn {
         };
         let running = controller.run(reconcile, failed, context.clone()).for_each(|done| async {
             match done {
-                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..)) => {}
+                // Its finalizer was taken away by hand, or it went before its first turn.
+                Err(controller::Error::ObjectNotFound(gone)) => {
+                    context.forget(&(gone.namespace.unwrap_or_default(), gone.name)).await;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a watch is interrupted; is the definition of TaskQueue installed?");
                 }
@@ -290,14 +303,35 @@ impl Turn {
     async fn pod_monitors(&self) -> Option<ApiResource> {
         let wanted = pod_monitor_resource();
         let group = kube::core::GroupVersionKind::gvk(&wanted.group, &wanted.version, &wanted.kind);
-        match discovery::pinned_kind(&self.client, &group).await {
-            Ok((resource, _)) => Some(resource),
-            Err(error) => {
-                tracing::debug!(%error, "no PodMonitors here");
-                None
+        for _ in 0..DISCOVERIES {
+            match timeout(CONTACT_MAX, discovery::pinned_kind(&self.client, &group)).await {
+                Ok(Ok((resource, _))) => return Some(resource),
+                Ok(Err(kube::Error::Api(status))) if status.is_not_found() => break,
+                Ok(Err(kube::Error::Discovery(_))) => break,
+                Ok(Err(error)) => tracing::warn!(%error, "it is not known yet whether there are PodMonitors here"),
+                Err(_) => tracing::warn!("it is not known yet whether there are PodMonitors here: no answer in time"),
             }
+            sleep(CONTACT_EVERY).await;
         }
+        tracing::info!("no PodMonitors here: worker pods get none until the next leader looks");
+        None
     }
+}
+
+/// Each watch pauses by itself when it fails. The controller's own pause would silence all of them, and the gauges, for
+/// the failure of one.
+struct NoPause;
+
+impl Iterator for NoPause {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+impl Backoff for NoPause {
+    fn reset(&mut self) {}
 }
 
 /// Whether it is being deleted, beside the generation.
@@ -314,7 +348,10 @@ fn requests(mut changes: mpsc::Receiver<Key>) -> impl futures::Stream<Item = Obj
 async fn reconcile(task_queue: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let began = Instant::now();
     let result = match &task_queue.0 {
-        Ok(task_queue) => context.reconcile(Arc::new(task_queue.clone())).await,
+        Ok(task_queue) => {
+            let turn = Box::pin(context.reconcile(Arc::new(task_queue.clone())));
+            timeout(TURN_MAX, turn).await.unwrap_or(Err(ReconcileError::Late(TURN_MAX)))
+        }
         // The schema refuses what does not parse, unless it is of another version than this program.
         Err(invalid) => {
             let (namespace, name) = (invalid.metadata.namespace.clone(), invalid.metadata.name.clone());

@@ -20,6 +20,7 @@ mod finalize;
 pub mod gauge;
 pub mod http;
 pub mod leader;
+mod memo;
 pub mod metrics;
 mod options;
 pub mod plan;

@@ -18,6 +18,7 @@ use crate::dereference::{Dereferenced, dereference};
 use crate::events::{Events, Happened};
 use crate::finalize::finalize;
 use crate::gauge::{Gauges, Key, Pause, Reading, Target};
+use crate::memo::{Memos, key};
 use crate::metrics::{OperatorMetrics, TaskQueueFigures};
 use crate::options::OperatorOptions;
 use crate::plan::{self, BrokerAccess, Inputs, Names, plan};
@@ -29,6 +30,8 @@ use crate::validate::validate;
 const RESYNC: Duration = Duration::from_mins(1);
 /// How often a Secret is looked for that is missing.
 const MISSING_EVERY: Duration = Duration::from_secs(5);
+/// How often an object is looked for that is on its way out.
+const GOING_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait before what failed is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 /// How often figures that change by themselves are written.
@@ -43,14 +46,7 @@ pub(crate) struct Context {
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<OperatorMetrics>,
-    pub(crate) written: std::sync::Mutex<std::collections::HashMap<Key, Written>>,
-}
-
-/// What this process last did for a TaskQueue.
-#[derive(Default)]
-pub(crate) struct Written {
-    status: Option<(TaskQueueStatus, Instant)>,
-    secret_checked: bool,
+    pub(crate) memos: Memos,
 }
 
 /// Why a reconciliation is not at its end.
@@ -59,6 +55,9 @@ pub(crate) enum ReconcileError {
     /// The API server refused a request, or did not answer.
     #[error("the API server: {0}")]
     Api(#[source] Box<kube::Error>),
+    /// It took too long.
+    #[error("it was not done within {0:?}")]
+    Late(Duration),
     /// Worker pods are still there.
     #[error("{left} worker pods are draining")]
     Draining {
@@ -77,6 +76,7 @@ impl ReconcileError {
     pub(crate) fn kind(&self) -> Option<&'static str> {
         match self {
             Self::Api(_) => Some("api"),
+            Self::Late(_) => Some("timeout"),
             Self::Draining { .. } => None,
             Self::Finalizer(error) => match &**error {
                 finalizer::Error::ApplyFailed(inner) | finalizer::Error::CleanupFailed(inner) => inner.kind(),
@@ -88,7 +88,7 @@ impl ReconcileError {
     /// When to try again.
     pub(crate) fn again(&self) -> Duration {
         match self {
-            Self::Api(_) => spread(RETRY_EVERY),
+            Self::Api(_) | Self::Late(_) => spread(RETRY_EVERY),
             Self::Draining { again, .. } => *again,
             Self::Finalizer(error) => match &**error {
                 finalizer::Error::ApplyFailed(inner) | finalizer::Error::CleanupFailed(inner) => inner.again(),
@@ -118,7 +118,7 @@ impl Context {
         let turn = async |event| match event {
             Event::Apply(task_queue) => Box::pin(self.apply(task_queue)).await,
             Event::Cleanup(task_queue) => {
-                self.written().remove(&key(&task_queue));
+                self.memos.forget(&key(&task_queue));
                 finalize(task_queue, self).await
             }
         };
@@ -142,13 +142,14 @@ impl Context {
     async fn stages(&self, task_queue: &Arc<TaskQueue>) -> Turn {
         let names = Names::of(&task_queue.name_any());
         let namespace = task_queue.namespace().unwrap_or_default();
+        let memo = self.memos.of(task_queue);
         let mut turn = Turn {
             found: None,
             reading: Reading::Waiting,
-            deployment: self.children.deployments.get(&namespace, &names.worker),
+            deployment: newest(self.children.deployments.get(&namespace, &names.worker), memo.deployment),
             trouble: None,
             again: spread(RESYNC),
-            scaled: None,
+            scaled: memo.scaled,
         };
         let found = match dereference(&self.client, &self.options, task_queue).await {
             Ok(found) => found,
@@ -188,11 +189,17 @@ impl Context {
             Ok(deployment) => {
                 let before = target.replicas.unwrap_or(0);
                 if before != replicas {
-                    turn.scaled = Some((before, replicas));
+                    turn.scaled = Some((turn.scaled.map_or(before, |(from, _)| from), replicas));
                 }
+                self.memos.note(task_queue, |memo| {
+                    memo.deployment = Some(deployment.clone());
+                    memo.scaled = turn.scaled;
+                });
                 self.gauges.follow(&key(task_queue), Target { replicas: Some(replicas), ..target });
                 turn.deployment = Some(deployment);
             }
+            // What an earlier TaskQueue of this name left is on its way out.
+            Err(error @ ApplyError::Going { .. }) => turn.stopped(reason::PENDING, error.to_string(), GOING_EVERY),
             Err(error) => turn.stopped(
                 if error.is_outage() { reason::API_ERROR } else { reason::APPLY_FAILED },
                 error.to_string(),
@@ -216,18 +223,18 @@ impl Context {
         if deployed(turn.deployment.as_deref()).is_some_and(|before| replicas > 0 && replicas < before)
             && let Reading::Live(seen) = &turn.reading
         {
-            apply::mark(&self.client, &namespace, &name, &seen.busy).await?;
+            // A hint: without it, busy pods drain as well.
+            if let Err(error) = apply::mark(&self.client, &namespace, &name, &seen.busy).await {
+                tracing::warn!(namespace, name, %error, "idle worker pods cannot be marked to go first");
+            }
         }
         let deployment = self.children.apply_all(owner, objects).await?;
         // An earlier spec may have used the installation's broker. Secrets are not watched, so this is looked at once.
-        let unchecked = {
-            let mut written = self.written();
-            let written = written.entry(key(task_queue)).or_default();
-            !std::mem::replace(&mut written.secret_checked, objects.secret.is_none())
-        };
-        if objects.secret.is_none() && unchecked && self.options.offers_broker_to(&namespace) {
+        let needless = objects.secret.is_none();
+        if needless && !self.memos.of(task_queue).copy_gone && self.options.offers_broker_to(&namespace) {
             self.children.delete_secret(owner).await?;
         }
+        self.memos.note(task_queue, |memo| memo.copy_gone = needless);
         Ok(deployment)
     }
 
@@ -238,11 +245,12 @@ impl Context {
         queue: &QueueName,
         deployment: Option<&Deployment>,
     ) -> Target {
-        let held = {
-            let written = self.written();
-            let known = written.get(&key(task_queue)).and_then(|written| written.status.as_ref());
-            known.map(|(status, _)| status).or(task_queue.status.as_ref()).is_some_and(|status| status.paused)
-        };
+        if task_queue.spec.paused {
+            self.memos.note(task_queue, |memo| memo.held = true);
+        }
+        let memo = self.memos.of(task_queue);
+        let said = memo.status.as_ref().map(|(status, _)| status).or(task_queue.status.as_ref());
+        let held = memo.held || said.is_some_and(|status| status.paused);
         let ready = deployment.and_then(|deployment| deployment.status.as_ref()?.ready_replicas).unwrap_or(0);
         Target {
             access: found.access.clone(),
@@ -280,14 +288,13 @@ impl Context {
             now: k8s_openapi::jiff::Timestamp::now(),
         };
         let (before, age) = {
-            let written = self.written();
-            match written.get(&key(task_queue)).and_then(|written| written.status.as_ref()) {
-                Some((status, at)) => (Some(status.clone()), at.elapsed()),
+            match self.memos.of(task_queue).status {
+                Some((status, at)) => (Some(status), at.elapsed()),
                 None => (task_queue.status.clone(), FIGURES_EVERY),
             }
         };
         let after = status::status(task_queue, before.clone().unwrap_or_default(), &observed);
-        self.show(task_queue, &after);
+        self.show(task_queue, &turn.reading, &after);
         let mut again = turn.again;
         let (new, figures) = match &before {
             Some(before) => (status::differs(before, &after), *before != after),
@@ -297,7 +304,11 @@ impl Context {
             status::write(&self.client, task_queue, &after)
                 .await
                 .map_err(|error| ReconcileError::Api(Box::new(error)))?;
-            self.written().entry(key(task_queue)).or_default().status = Some((after.clone(), Instant::now()));
+            self.memos.note(task_queue, |memo| {
+                memo.status = Some((after.clone(), Instant::now()));
+                memo.scaled = None;
+                memo.held = task_queue.spec.paused || memo.held && !is_lifted(&turn.reading);
+            });
         } else if figures {
             again = again.min(FIGURES_EVERY.saturating_sub(age));
         }
@@ -314,20 +325,47 @@ impl Context {
         Ok(Action::requeue(again))
     }
 
-    fn show(&self, task_queue: &TaskQueue, status: &TaskQueueStatus) {
+    fn show(&self, task_queue: &TaskQueue, reading: &Reading, status: &TaskQueueStatus) {
         let (namespace, name) = key(task_queue);
-        let count = |number: i64| u64::try_from(number).unwrap_or(0);
+        let fresh = match reading {
+            Reading::Live(seen) => Some(&seen.stats),
+            _ => None,
+        };
         let figures = TaskQueueFigures {
             desired: status.scaling.as_ref().map_or(0, |decision| decision.replicas),
             ready: status.ready_replicas.unsigned_abs(),
-            pending: status.queue.as_ref().map(|queue| count(queue.pending)),
-            oldest: status.queue.as_ref().map(|queue| Duration::from_secs(count(queue.oldest_seconds.unwrap_or(0)))),
+            pending: fresh.map(|stats| stats.pending),
+            oldest: fresh.map(|stats| Duration::from_millis(stats.oldest_pending_ms.unwrap_or(0))),
         };
         self.metrics.task_queue(&namespace, &name, figures);
     }
 
-    pub(crate) fn written(&self) -> std::sync::MutexGuard<'_, std::collections::HashMap<Key, Written>> {
-        self.written.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Ends what this process does for a TaskQueue that is no more.
+    pub(crate) async fn forget(&self, key: &Key) {
+        self.gauges.forget(key).await;
+        self.memos.forget(key);
+        let (namespace, name) = key;
+        let names = Names::of(name);
+        self.children.forget(namespace, &[&names.worker, &names.api, &names.broker_secret]);
+        self.metrics.forget(namespace, name);
+    }
+}
+
+/// Whether the broker no longer holds claims back for the TaskQueue's sake.
+fn is_lifted(reading: &Reading) -> bool {
+    matches!(reading, Reading::Live(seen) if !seen.stats.paused)
+}
+
+/// The newer of the Deployment that was watched and the one that was applied, if they are the same object.
+fn newest(watched: Option<Arc<Deployment>>, applied: Option<Arc<Deployment>>) -> Option<Arc<Deployment>> {
+    match (watched, applied) {
+        (Some(watched), Some(applied))
+            if watched.metadata.uid == applied.metadata.uid
+                && watched.metadata.generation < applied.metadata.generation =>
+        {
+            Some(applied)
+        }
+        (watched, _) => watched,
     }
 }
 
@@ -419,8 +457,4 @@ fn changes(before: Option<&TaskQueueStatus>, after: &TaskQueueStatus) -> Vec<Hap
 /// A little sooner, each time by another part, so that many TaskQueues are not all looked at at once.
 fn spread(every: Duration) -> Duration {
     every.mul_f64(rand::rng().random_range(0.8..1.0))
-}
-
-pub(crate) fn key(task_queue: &TaskQueue) -> Key {
-    (task_queue.namespace().unwrap_or_default(), task_queue.name_any())
 }

@@ -21,6 +21,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
 use super::Outcome;
 use super::error::ApplyError;
@@ -40,6 +41,7 @@ pub struct Children {
     /// Only where the API server knows PodMonitors.
     pub pod_monitors: Option<Kept<DynamicObject>>,
     applied: Mutex<HashMap<String, Applied>>,
+    seen: OnceCell<()>,
 }
 
 /// What was last applied of an object, and what the API server made of it.
@@ -79,8 +81,8 @@ where
         (self.within)(self.client.clone(), namespace, &self.kind)
     }
 
-    /// Waits until all have been seen once.
-    pub async fn ready(&self) {
+    /// Waits until all have been seen once. For one caller alone: a store wakes only the last of several that wait.
+    async fn ready(&self) {
         if self.store.wait_until_ready().await.is_err() {
             tracing::debug!("a watch ended before it began");
         }
@@ -130,6 +132,7 @@ impl Children {
             network_policies,
             pod_monitors,
             applied: Mutex::default(),
+            seen: OnceCell::new(),
         };
         let watches = Watches {
             deployments: watch_deployments,
@@ -143,7 +146,8 @@ impl Children {
         (children, watches)
     }
 
-    /// Waits until all objects have been seen once. `PodMonitors` are not waited for: their API may have gone meanwhile.
+    /// Waits until all objects have been seen once; any number of callers may. `PodMonitors` are not waited for: their API
+    /// may have gone meanwhile.
     pub async fn ready(&self) {
         let Self {
             client: _,
@@ -155,13 +159,18 @@ impl Children {
             network_policies,
             pod_monitors: _,
             applied: _,
+            seen,
         } = self;
-        deployments.ready().await;
-        services.ready().await;
-        service_accounts.ready().await;
-        config_maps.ready().await;
-        disruption_budgets.ready().await;
-        network_policies.ready().await;
+        // One waits, the others wait for that one.
+        let see = async || {
+            deployments.ready().await;
+            services.ready().await;
+            service_accounts.ready().await;
+            config_maps.ready().await;
+            disruption_budgets.ready().await;
+            network_policies.ready().await;
+        };
+        seen.get_or_init(see).await;
     }
 
     /// Applies `wanted`, unless the object is already what an earlier apply of the same made of it.
@@ -189,10 +198,8 @@ impl Children {
             Some(seen) => Some(seen),
             None => api.get_opt(&name).await.map_err(failed)?.map(Arc::new),
         };
-        if let Some(there) = &there
-            && !belongs_to(&**there, owner)
-        {
-            return Err(ApplyError::Foreign { kind, name });
+        if let Some(there) = &there {
+            check_owner(&**there, wanted, &kind, owner)?;
         }
         let params = kube::api::PatchParams::apply(FIELD_MANAGER).force();
         let became = api.patch(&name, &params, &kube::api::Patch::Apply(wanted)).await.map_err(failed)?;
@@ -274,6 +281,23 @@ impl Watches {
 /// Whether `object` is controlled by the TaskQueue with the uid `owner`.
 pub(super) fn belongs_to<K: Resource>(object: &K, owner: &str) -> bool {
     object.owner_references().iter().any(|reference| reference.uid == owner && reference.controller == Some(true))
+}
+
+/// Whether `there` may be changed for the sake of `owner`.
+pub(super) fn check_owner<K: Resource>(there: &K, wanted: &K, kind: &str, owner: &str) -> Result<(), ApplyError> {
+    if belongs_to(there, owner) {
+        return Ok(());
+    }
+    let controller = |object: &K| {
+        let owners = object.owner_references().iter().find(|reference| reference.controller == Some(true));
+        owners.map(|reference| (reference.kind.clone(), reference.name.clone()))
+    };
+    let (kind, name) = (kind.to_owned(), there.name_any());
+    // The owner of an earlier life, which the garbage collector follows.
+    if there.meta().deletion_timestamp.is_some() || controller(there) == controller(wanted) {
+        return Err(ApplyError::Going { kind, name });
+    }
+    Err(ApplyError::Foreign { kind, name })
 }
 
 fn typed<K>(client: &Client, namespace: Option<&str>) -> (Kept<K>, Watch<K>)

@@ -23,6 +23,14 @@ pub enum ApplyError {
         /// Its name.
         name: String,
     },
+    /// An object of this name is being deleted.
+    #[error("{kind} {name} of an earlier TaskQueue is still there and on its way out")]
+    Going {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
     /// Pods could not be listed or marked.
     #[error("the worker pods cannot be read: {0}")]
     Pods(#[source] Box<kube::Error>),
@@ -39,7 +47,7 @@ impl ApplyError {
                 kube::Error::Api(status) => status.code >= 500 || status.code == 429,
                 _ => true,
             },
-            Self::Foreign { .. } | Self::Json(_) => false,
+            Self::Foreign { .. } | Self::Going { .. } | Self::Json(_) => false,
         }
     }
 }

@@ -81,9 +81,6 @@ impl Children {
         self.apply(&self.services, service, uid).await?;
         self.apply(&self.disruption_budgets, disruption_budget, uid).await?;
         self.settle(&self.network_policies, owner, &names.worker, network_policy.as_ref()).await?;
-        if let Some(monitors) = &self.pod_monitors {
-            self.settle(monitors, owner, &names.worker, pod_monitor.as_ref()).await?;
-        }
         let deployment = self.apply(&self.deployments, deployment, uid).await?.into_object();
         if let Some(ApiObjects { config_map, service, deployment }) = api {
             self.apply(&self.config_maps, config_map, uid).await?;
@@ -93,6 +90,12 @@ impl Children {
             self.delete(&self.deployments, namespace, &names.api, uid).await?;
             self.delete(&self.services, namespace, &names.api, uid).await?;
             self.delete(&self.config_maps, namespace, &names.api, uid).await?;
+        }
+        // Whoever reads metrics may come and go: work does not wait for it.
+        if let Some(monitors) = &self.pod_monitors
+            && let Err(error) = self.settle(monitors, owner, &names.worker, pod_monitor.as_ref()).await
+        {
+            tracing::warn!(namespace, name = owner.name, %error, "the worker pods' PodMonitor cannot be applied");
         }
         Ok(deployment)
     }
@@ -122,9 +125,7 @@ impl Children {
             |source| ApplyError::Refused { kind: "Secret".to_owned(), name: name.clone(), source: Box::new(source) };
         let api = Api::<Secret>::namespaced(self.client.clone(), &wanted.namespace().unwrap_or_default());
         if let Some(there) = api.get_opt(&name).await.map_err(failed)? {
-            if !children::belongs_to(&there, owner) {
-                return Err(ApplyError::Foreign { kind: "Secret".to_owned(), name });
-            }
+            children::check_owner(&there, wanted, "Secret", owner)?;
             if there.data == wanted.data && there.labels() == wanted.labels() {
                 return Ok(());
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidemill_broker::{Access, Broker, BrokerError, Subscription};
 use tidemill_core::{QueueStats, WorkerView};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::settle::settle;
@@ -25,6 +25,10 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 const CONFLICT_EVERY: Duration = Duration::from_secs(10);
 /// How often owner and settings are made sure of: a store may have been restored from older data.
 const SETTLE_EVERY: Duration = Duration::from_secs(30);
+/// How long a broker is asked that is being left.
+const LEAVE_MAX: Duration = Duration::from_secs(3);
+/// Longest pause between two requests for the same change, which something keeps from being applied.
+const REPEAT_MAX: Duration = Duration::from_secs(30);
 /// Shortest pause between two reads, however many events come.
 const GAP: Duration = Duration::from_millis(50);
 /// How often changed figures alone ask for a reconciliation, which shows them in the status.
@@ -67,8 +71,25 @@ pub(super) async fn run(
             watching: None,
             told: None,
         };
-        gauge.follow(&mut targets, &access).await;
+        let followed = gauge.follow(&mut targets, &access).await;
+        let left = targets.borrow().access.url != access.url || targets.borrow().queue != followed.queue;
+        if left && !stop.is_cancelled() {
+            leave(&*broker, &followed).await;
+        }
         shared.brokers.release(&access).await;
+    }
+}
+
+/// Takes the record of the owner off a broker that the TaskQueue leaves, so that another may serve the queue there.
+async fn leave(broker: &dyn Broker, target: &Target) {
+    match timeout(LEAVE_MAX, broker.disown(&target.queue, &target.owner)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(queue = target.queue.as_str(), %error, "the broker that was left still names an owner")
+        }
+        Err(_) => {
+            tracing::warn!(queue = target.queue.as_str(), "the broker that was left still names an owner: no answer")
+        }
     }
 }
 
@@ -99,26 +120,28 @@ struct Told {
     replicas: Option<u32>,
     figures: Option<[u64; 7]>,
     at: Instant,
+    /// How long to wait before the same change is asked for again.
+    repeat: Duration,
 }
 
 impl Loop<'_> {
-    /// Follows the target until it names another broker or queue.
-    async fn follow(&mut self, targets: &mut watch::Receiver<Target>, access: &Access) {
-        let queue = targets.borrow().queue.clone();
+    /// Follows the target until it names another broker or queue. The last one followed.
+    async fn follow(&mut self, targets: &mut watch::Receiver<Target>, access: &Access) -> Target {
+        let first = targets.borrow().clone();
         loop {
             let target = targets.borrow_and_update().clone();
-            if target.access != *access || target.queue != queue || self.stop.is_cancelled() {
-                return;
+            if target.access != *access || target.queue != first.queue || self.stop.is_cancelled() {
+                return first;
             }
             let stop = self.stop;
-            let Some(looked) = stop.run_until_cancelled(self.look(&target)).await else { return };
+            let Some(looked) = stop.run_until_cancelled(self.look(&target)).await else { return first };
             let again = self.publish(looked, &target).await;
             let again = Instant::now() + again.max(GAP);
             tokio::select! {
-                changed = targets.changed() => if changed.is_err() { return },
+                changed = targets.changed() => if changed.is_err() { return first },
                 () = watched(&mut self.watching) => sleep(GAP).await,
                 () = sleep_until(again) => {}
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return first,
             }
         }
     }
@@ -249,15 +272,16 @@ impl Loop<'_> {
             self.told = Some(told);
             return true;
         };
-        let urgent = before.kind != told.kind
-            || before.words != told.words
-            || (told.replicas.is_some() && told.replicas != target.replicas && told.replicas != before.replicas)
-            || (told.replicas.is_some() && told.replicas != target.replicas && before.at.elapsed() >= BUSY_EVERY);
+        let unmet = told.replicas.is_some() && told.replicas != target.replicas;
+        let urgent =
+            before.kind != told.kind || before.words != told.words || (unmet && told.replicas != before.replicas);
+        let again = unmet && before.at.elapsed() >= before.repeat;
         let stale = before.figures != told.figures && before.at.elapsed() >= FIGURES_EVERY;
-        if urgent || stale {
-            self.told = Some(told);
+        if urgent || again || stale {
+            let repeat = if again { (before.repeat * 2).min(REPEAT_MAX) } else { BUSY_EVERY };
+            self.told = Some(Told { repeat, ..told });
         }
-        urgent || stale
+        urgent || again || stale
     }
 }
 
@@ -286,7 +310,7 @@ impl Told {
             Reading::Live(seen) => Some(seen.decision.replicas),
             _ => None,
         };
-        Self { kind: std::mem::discriminant(reading), words, replicas, figures, at: Instant::now() }
+        Self { kind: std::mem::discriminant(reading), words, replicas, figures, at: Instant::now(), repeat: BUSY_EVERY }
     }
 }
 

@@ -58,7 +58,8 @@ fn hold(policy: &Policy, memory: &mut Memory) -> Decision {
 
 fn auto(policy: &Policy, memory: &mut Memory, sample: &Sample) -> Decision {
     let length_ms = millis::of(policy.stabilization);
-    let current = sample.replicas;
+    // The last answer counts as well: someone may have changed the Deployment behind its back, or it is not known yet.
+    let current = sample.replicas.max(memory.replicas.unwrap_or(0));
     if memory.last.is_none() {
         memory.window.push(memory.at_ms, current, length_ms);
     }

@@ -139,7 +139,7 @@ fn catches_up(queue: &Queue) {
 fn work_went_on(seconds: &[Second], from: u64, to: u64) {
     let during = || seconds.iter().filter(|second| (from..=to).contains(&second.at));
     let ended = |second: Option<&Second>| second.and_then(|second| second.succeeded).expect("the API answered");
-    let (first, last) = (ended(during().next()), ended(during().last()));
+    let (first, last) = (ended(during().next()), ended(during().next_back()));
     let requests = during().count();
     println!(
         "while the API server was away for {} s, {requests} requests were served and {} tasks ended",
