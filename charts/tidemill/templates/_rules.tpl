@@ -27,7 +27,7 @@ What the operator may do where its TaskQueues are: every verb is one that it use
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # Which worker pods are idle is written on them, so that scaling in takes those first.
 - apiGroups: [""]
   resources: [pods]

@@ -3,7 +3,7 @@
 {{- if and .Values.queueJobs.enabled (or .Values.taskQueues .Release.IsUpgrade) }}true{{ end }}
 {{- end }}
 
-{{/* The pod of a job that does something with the chart's own TaskQueues. Takes a dict of root, do (the command) and more (its further arguments). */}}
+{{/* The pod of a job that does something with the chart's own TaskQueues. Takes a dict of root, do (the command), more (its further arguments) and, where it reads the TaskQueues, file. */}}
 {{- define "tidemill.queueJob" -}}
 {{- $root := .root -}}
 metadata:
@@ -29,7 +29,7 @@ spec:
         - --selector
         - tidemill.dev/installation={{ $root.Release.Name }}
         {{- range .more }}
-        - {{ . }}
+        - {{ . | quote }}
         {{- end }}
       securityContext:
         {{- toYaml $root.Values.securityContext | nindent 8 }}
@@ -37,13 +37,13 @@ spec:
         {{- toYaml $root.Values.queueJobs.resources | nindent 8 }}
       volumeMounts:
         - {name: data, mountPath: /data}
-        {{- if .more }}
+        {{- if .file }}
         - {name: queues, mountPath: /etc/tidemill, readOnly: true}
         {{- end }}
   volumes:
     - name: data
       emptyDir: {sizeLimit: 64Mi}
-    {{- if .more }}
+    {{- if .file }}
     - name: queues
       configMap: {name: {{ include "tidemill.fullname" $root }}-queues}
     {{- end }}

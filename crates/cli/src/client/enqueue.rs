@@ -111,10 +111,19 @@ fn wait(server: &Server, tasks: &[Value], patience: Duration) -> anyhow::Result<
     let mut faults = Vec::new();
     for task in tasks {
         let text = |name: &str| task[name].as_str().unwrap_or_default();
-        let (id, path) =
-            (text("id"), format!("/api/v1/queues/{}/tasks/{}", escaped(text("queue")), escaped(text("id"))));
+        let id = text("id");
+        let path = format!("/api/v1/queues/{}/tasks/{}", escaped(text("queue")), escaped(id));
         loop {
-            let now = server.get(&path)?;
+            let late = began.elapsed() >= patience;
+            let now = match server.get(&path) {
+                Ok(now) => now,
+                // The server may be replaced just now; what it knows is on the broker.
+                Err(_) if !late => {
+                    sleep(LOOK_EVERY);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match now["state"].as_str().unwrap_or_default() {
                 "succeeded" => break,
                 ended @ ("dead" | "cancelled") => {
@@ -122,7 +131,7 @@ fn wait(server: &Server, tasks: &[Value], patience: Duration) -> anyhow::Result<
                     faults.push(format!("task {id} is {ended}: {}", error.unwrap_or("it has no error")));
                     break;
                 }
-                state if began.elapsed() >= patience => {
+                state if late => {
                     faults.push(format!("task {id} is still {state} after {} s", patience.as_secs_f64()));
                     break;
                 }

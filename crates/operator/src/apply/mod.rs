@@ -92,8 +92,8 @@ impl Children {
             self.delete(&self.config_maps, namespace, &names.api, uid).await?;
         }
         // Whoever reads metrics may come and go: work does not wait for it.
-        if let Some(monitors) = &self.pod_monitors
-            && let Err(error) = self.settle(monitors, owner, &names.worker, pod_monitor.as_ref()).await
+        if let (Some(monitors), Some(monitor)) = (&self.pod_monitors, pod_monitor)
+            && let Err(error) = self.apply(monitors, monitor, uid).await
         {
             tracing::warn!(namespace, name = owner.name, %error, "the worker pods' PodMonitor cannot be applied");
         }

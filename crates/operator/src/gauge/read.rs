@@ -85,10 +85,10 @@ async fn leave(broker: &dyn Broker, target: &Target) {
     match timeout(LEAVE_MAX, broker.disown(&target.queue, &target.owner)).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => {
-            tracing::warn!(queue = target.queue.as_str(), %error, "the broker that was left still names an owner")
+            tracing::warn!(queue = target.queue.as_str(), %error, "the broker that was left still names an owner");
         }
         Err(_) => {
-            tracing::warn!(queue = target.queue.as_str(), "the broker that was left still names an owner: no answer")
+            tracing::warn!(queue = target.queue.as_str(), "the broker that was left still names an owner: no answer");
         }
     }
 }
