@@ -112,9 +112,9 @@ impl Account {
         let lines = log.lines().filter(|line| line.contains(&user));
         let events = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
         // A watch is told of twice, when it begins and when it ends.
-        let once = events.filter(|event| event["user"]["username"] == user.as_str()).filter(|event| {
-            (event["verb"] == "watch") == (event["stage"] == "ResponseStarted")
-        });
+        let once = events
+            .filter(|event| event["user"]["username"] == user.as_str())
+            .filter(|event| (event["verb"] == "watch") == (event["stage"] == "ResponseStarted"));
         Some(once.map(|event| request(&event)).collect())
     }
 

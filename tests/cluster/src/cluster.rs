@@ -158,11 +158,14 @@ impl Space {
             let Some(task_queue) = self.get::<TaskQueue>(name).await else { return Err("it is not there".to_owned()) };
             let conditions = task_queue.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
             let said = conditions.iter().any(|condition| {
-                (condition.type_.as_str(), condition.status.as_str(), condition.reason.as_str()) == (type_, status, reason)
+                (condition.type_.as_str(), condition.status.as_str(), condition.reason.as_str())
+                    == (type_, status, reason)
                     && condition.observed_generation == task_queue.metadata.generation
             });
             let instead = || {
-                let said = conditions.iter().map(|said| format!("{}={} {}: {}", said.type_, said.status, said.reason, said.message));
+                let said = conditions
+                    .iter()
+                    .map(|said| format!("{}={} {}: {}", said.type_, said.status, said.reason, said.message));
                 said.collect::<Vec<_>>().join("; ")
             };
             holds(said, instead).map(|()| task_queue)
@@ -190,9 +193,9 @@ impl Space {
     /// What was told of the TaskQueue of this name: reason and note of each Event.
     pub async fn events(&self, name: &str) -> Vec<(String, String)> {
         let events = self.api::<Event>().list(&ListParams::default()).await.expect("the API server answers").items;
-        let of = events.into_iter().filter(|event| {
-            event.regarding.as_ref().is_some_and(|regarding| regarding.name.as_deref() == Some(name))
-        });
+        let of = events
+            .into_iter()
+            .filter(|event| event.regarding.as_ref().is_some_and(|regarding| regarding.name.as_deref() == Some(name)));
         of.map(|event| (event.reason.unwrap_or_default(), event.note.unwrap_or_default())).collect()
     }
 
@@ -255,11 +258,14 @@ async fn define(client: &Client) {
     let text = std::fs::read_to_string(definition()).expect("the definition is in crds/");
     let wanted: Value = serde_yaml_ng::from_str(&text).expect("the definition is YAML");
     let api = Api::<CustomResourceDefinition>::all(client.clone());
-    api.patch(CRD_NAME, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&wanted)).await.expect("the definition is taken");
+    api.patch(CRD_NAME, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&wanted))
+        .await
+        .expect("the definition is taken");
     until("the definition is established", SOON, async || {
         let known = api.get(CRD_NAME).await.map_err(|error| error.to_string())?;
         let conditions = known.status.and_then(|status| status.conditions).unwrap_or_default();
-        let established = conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True");
+        let established =
+            conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True");
         holds(established, || format!("{conditions:?}"))
     })
     .await;

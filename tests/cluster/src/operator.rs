@@ -108,7 +108,8 @@ impl Launch {
             .stdout(Stdio::null())
             .stderr(File::create(&log).expect("a log file"))
             .spawn();
-        let child = child.unwrap_or_else(|error| panic!("{}: {error}; build it, or set TIDEMILL_BIN", self.program.display()));
+        let child =
+            child.unwrap_or_else(|error| panic!("{}: {error}; build it, or set TIDEMILL_BIN", self.program.display()));
         Operator { child, log, _folder: folder }
     }
 }
@@ -189,7 +190,8 @@ impl Operator {
     pub async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.address());
         let asked = tokio::task::spawn_blocking(move || {
-            let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).proxy(None).build().into();
+            let agent: ureq::Agent =
+                ureq::Agent::config_builder().timeout_global(Some(REQUEST_TIMEOUT)).proxy(None).build().into();
             agent.get(&url).header("accept", "text/plain").call()?.body_mut().read_to_string()
         });
         asked.await.expect("the request is awaited").expect("the operator answers")

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use tidemill_broker::conformance::server::RedisServer;
 use tidemill_broker::Broker;
+pub use tidemill_broker::conformance::server::RedisServer;
 use tidemill_core::{NewTask, QueueName, RequestId, TaskId};
 
 /// A client of the broker at `url`.

@@ -47,7 +47,8 @@ async fn live(space: &Space, broker: &dyn Broker, other_broker: &str) {
     })
     .await;
     // What the spec no longer needs goes: an API, an account, a copy of the access to the installation's broker.
-    let change = json!({ "broker": { "url": other_broker }, "worker": { "serviceAccountName": "default" }, "api": null });
+    let change =
+        json!({ "broker": { "url": other_broker }, "worker": { "serviceAccountName": "default" }, "api": null });
     space.change::<TaskQueue>("q", json!({ "spec": change })).await.unwrap();
     space.until_gone::<Secret>("q-broker", SOON).await;
     space.until_gone::<ServiceAccount>("q-worker", SOON).await;
@@ -59,7 +60,10 @@ async fn live(space: &Space, broker: &dyn Broker, other_broker: &str) {
     space.until_condition("secretive", "Ready", "False", "SecretMissing").await;
     space.secret("redis", &[("url", other_broker)]).await;
     space.until_ready("secretive", "Idle").await;
-    for name in ["q", "secretive"] {
+    // Whether the owner of a record is still there is asked of the API server.
+    space.task_queue("rival", json!({ "broker": { "url": other_broker }, "queue": "q" })).await;
+    space.until_condition("rival", "Ready", "False", "QueueConflict").await;
+    for name in ["rival", "q", "secretive"] {
         space.delete::<TaskQueue>(name).await;
         space.until_gone::<TaskQueue>(name, SOON).await;
     }
@@ -116,7 +120,8 @@ async fn with_the_chart_s_cluster_role_everything_works_and_every_permission_is_
     }
     // Asked for by the admission of owner references that block, and not by a request.
     let asked = ("tidemill.dev".to_owned(), "taskqueues/finalizers".to_owned(), "update".to_owned());
-    let unused: Vec<_> = account.allowed().into_iter().filter(|allowed| !used.contains(allowed) && *allowed != asked).collect();
+    let unused: Vec<_> =
+        account.allowed().into_iter().filter(|allowed| !used.contains(allowed) && *allowed != asked).collect();
     assert!(unused.is_empty(), "the chart allows what the operator never does: {unused:#?}");
 }
 
@@ -125,7 +130,9 @@ async fn with_the_chart_s_role_of_one_namespace_everything_works() {
     let space = Space::new("role").await;
     let (redis, other) = (RedisServer::start(), RedisServer::start());
     let broker = connect(&redis.url());
-    let account = Account::of_chart(&space, &[&format!("operator.watchNamespace={}", space.name()), "operator.cluster=here"]).await;
+    let account =
+        Account::of_chart(&space, &[&format!("operator.watchNamespace={}", space.name()), "operator.cluster=here"])
+            .await;
     let launch = account.launch(Launch::of(&space).offer(&redis.url(), space.name()).set("operator.cluster", "here"));
     let operator = launch.set("operator.network_policies", "on").lead().await;
     live(&space, &*broker, &other.url()).await;

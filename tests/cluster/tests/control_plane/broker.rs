@@ -35,7 +35,12 @@ async fn while_the_broker_is_away_the_number_of_pods_is_held() {
     let redis = RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"]);
     let _operator = Launch::of(&space).lead().await;
     let scaling = json!({ "scaleDown": { "stabilizationSeconds": 0 }, "backlogPerSlot": 1 });
-    space.task_queue("q", json!({ "broker": { "url": redis.url() }, "scaling": scaling, "worker": { "workersLimit": 1 } })).await;
+    space
+        .task_queue(
+            "q",
+            json!({ "broker": { "url": redis.url() }, "scaling": scaling, "worker": { "workersLimit": 1 } }),
+        )
+        .await;
     space.until_ready("q", "Idle").await;
     enqueue(&*connect(&redis.url()), &queue("q"), 3).await;
     let replicas = async || space.get::<Deployment>("q-worker").await.unwrap().spec.unwrap().replicas.unwrap();

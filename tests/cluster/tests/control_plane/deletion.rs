@@ -6,8 +6,8 @@ use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, ListParams};
 use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use tidemill_cluster_tests::cluster::SOON;
 use tidemill_cluster_tests::redis::{connect, enqueue, queue};
@@ -27,7 +27,17 @@ async fn nothing_is_left(space: &Space) {
         }),*] };
     }
     until("nothing is left behind", SOON, async || {
-        let left = count![Deployment, ReplicaSet, Pod, Service, ServiceAccount, ConfigMap, Secret, PodDisruptionBudget, NetworkPolicy];
+        let left = count![
+            Deployment,
+            ReplicaSet,
+            Pod,
+            Service,
+            ServiceAccount,
+            ConfigMap,
+            Secret,
+            PodDisruptionBudget,
+            NetworkPolicy
+        ];
         holds(left.iter().all(|(_, names)| names.is_empty()), || format!("{left:?}"))
     })
     .await;
@@ -44,7 +54,8 @@ async fn retain_leaves_the_tasks_on_the_broker_and_nothing_in_the_namespace() {
     space.until_ready("q", "Idle").await;
     enqueue(&*broker, &queue("q"), 7).await;
     until("there are worker pods", SOON, async || {
-        let pods = space.api::<Pod>().list(&ListParams::default().labels("app.kubernetes.io/component=worker")).await.unwrap();
+        let pods =
+            space.api::<Pod>().list(&ListParams::default().labels("app.kubernetes.io/component=worker")).await.unwrap();
         holds(!pods.items.is_empty(), || "none".to_owned())
     })
     .await;
@@ -92,9 +103,10 @@ async fn a_dead_broker_holds_up_no_deletion_and_an_event_says_what_was_left() {
         space.until_ready(name, "Idle").await;
     }
     redis.kill();
-    for (name, left) in
-        [("retained", "the queue still names this TaskQueue as its owner: "), ("purged", "the queue's tasks were not purged: ")]
-    {
+    for (name, left) in [
+        ("retained", "the queue still names this TaskQueue as its owner: "),
+        ("purged", "the queue's tasks were not purged: "),
+    ] {
         let began = Instant::now();
         space.delete::<TaskQueue>(name).await;
         space.until_gone::<TaskQueue>(name, DEAD_BROKER).await;

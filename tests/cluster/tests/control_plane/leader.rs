@@ -36,7 +36,10 @@ async fn when_the_leader_is_killed_another_leads_within_15_seconds_and_reconcile
     assert!(holder(&space).await.starts_with("second"), "{}", holder(&space).await);
     space.until_ready("after", "Idle").await;
     let metrics = second.metrics().await;
-    assert!(metrics.lines().any(|line| line.starts_with("tidemill_operator_leader") && line.ends_with(" 1")), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line.starts_with("tidemill_operator_leader") && line.ends_with(" 1")),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -54,7 +57,11 @@ async fn a_leader_that_is_asked_to_end_hands_over_at_once() {
     assert_eq!(first.until_ended(TAKEOVER).await, 0, "{}", first.log());
     let ended = began.elapsed();
     second.until_leading(HANDOVER).await;
-    println!("after SIGTERM the leader ended within {} ms, the other led within {} ms", ended.as_millis(), began.elapsed().as_millis());
+    println!(
+        "after SIGTERM the leader ended within {} ms, the other led within {} ms",
+        ended.as_millis(),
+        began.elapsed().as_millis()
+    );
     space.task_queue("q", json!({ "broker": { "url": redis.url() } })).await;
     space.until_ready("q", "Idle").await;
 }

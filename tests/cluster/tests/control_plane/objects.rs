@@ -51,7 +51,8 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Serialize + Debug,
 {
     let kind = K::kind(&());
-    let before: K = until(&format!("{kind} {name} is there"), SOON, async || space.get(name).await.ok_or("no".to_owned())).await;
+    let before: K =
+        until(&format!("{kind} {name} is there"), SOON, async || space.get(name).await.ok_or("no".to_owned())).await;
     assert!(before.owner_references().iter().any(|owner| owner.kind == "TaskQueue" && owner.controller == Some(true)));
     space.delete::<K>(name).await;
     until(&format!("{kind} {name} is there again"), SOON, async || {
@@ -178,7 +179,8 @@ async fn a_change_of_the_spec_reaches_the_deployment() {
         let deployment = space.get::<Deployment>("q-worker").await.unwrap();
         let pod = deployment.spec.clone().unwrap().template.spec.unwrap();
         let worker = &pod.containers[0];
-        let greeted = worker.env.iter().flatten().any(|env| env.name == "GREETING" && env.value.as_deref() == Some("hello"));
+        let greeted =
+            worker.env.iter().flatten().any(|env| env.name == "GREETING" && env.value.as_deref() == Some("hello"));
         let follows = worker.image.as_deref() == Some("registry.example/worker:2")
             && greeted
             && pod.termination_grace_period_seconds == Some(15)
@@ -192,7 +194,10 @@ async fn a_change_of_the_spec_reaches_the_deployment() {
     let status = space.until_ready("q", "Idle").await.status.unwrap();
     assert_eq!(status.image.as_deref(), Some("registry.example/worker:2"));
     // What is taken out of the spec goes.
-    space.change::<TaskQueue>("q", json!({ "spec": { "worker": { "env": null, "template": null, "image": null } } })).await.unwrap();
+    space
+        .change::<TaskQueue>("q", json!({ "spec": { "worker": { "env": null, "template": null, "image": null } } }))
+        .await
+        .unwrap();
     until("the Deployment goes back", SOON, async || {
         let pod = space.get::<Deployment>("q-worker").await.unwrap().spec.unwrap().template.spec.unwrap();
         let worker = &pod.containers[0];
@@ -213,7 +218,8 @@ async fn an_api_of_a_queue_s_own_appears_and_goes_with_the_spec() {
     space.until_ready("q", "Idle").await;
     assert!(space.get::<Deployment>("q-api").await.is_none());
     space.change::<TaskQueue>("q", json!({ "spec": { "api": { "form": "rest", "replicas": 2 } } })).await.unwrap();
-    let deployment = until("the API is there", SOON, async || space.get::<Deployment>("q-api").await.ok_or("no".to_owned())).await;
+    let deployment =
+        until("the API is there", SOON, async || space.get::<Deployment>("q-api").await.ok_or("no".to_owned())).await;
     assert_eq!(deployment.spec.unwrap().replicas, Some(2));
     assert!(space.get::<Service>("q-api").await.is_some());
     let config = space.get::<ConfigMap>("q-api").await.unwrap().data.unwrap()["config.yaml"].clone();

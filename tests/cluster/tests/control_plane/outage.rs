@@ -33,7 +33,9 @@ impl Drop for Back {
 #[tokio::test]
 async fn after_an_outage_of_the_api_server_the_status_catches_up() {
     if script("api-down").is_none() {
-        println!("left out: the cluster is not ours (TIDEMILL_CLUSTER is not set), so its API server cannot be taken away");
+        println!(
+            "left out: the cluster is not ours (TIDEMILL_CLUSTER is not set), so its API server cannot be taken away"
+        );
         return;
     }
     let space = Space::alone("outage").await;
@@ -74,7 +76,10 @@ async fn after_an_outage_of_the_api_server_the_status_catches_up() {
         holds(status.queue.as_ref().is_some_and(|queue| queue.pending == 4), || format!("{status:?}"))
     })
     .await;
-    println!("the operator was started anew {restarts} times, and had caught up {} ms after the outage", began.elapsed().as_millis());
+    println!(
+        "the operator was started anew {restarts} times, and had caught up {} ms after the outage",
+        began.elapsed().as_millis()
+    );
     assert!(restarts <= 1, "it should wait for the API server rather than end again and again");
     space.change::<TaskQueue>("idle", json!({ "spec": { "paused": true } })).await.unwrap();
     space.until_ready("idle", "Paused").await;

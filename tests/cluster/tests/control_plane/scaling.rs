@@ -20,8 +20,12 @@ use tidemill_operator::crd::TaskQueue;
 use tidemill_operator::plan::selector_text;
 
 pub(crate) async fn until_replicas(space: &Space, name: &str, wanted: i32) {
+    until_replicas_within(SOON, space, name, wanted).await;
+}
+
+async fn until_replicas_within(deadline: Duration, space: &Space, name: &str, wanted: i32) {
     let deployment = format!("{name}-worker");
-    until(&format!("{deployment} asks for {wanted} pods"), SOON, async || {
+    until(&format!("{deployment} asks for {wanted} pods"), deadline, async || {
         let now = space.get::<Deployment>(&deployment).await.and_then(|found| found.spec?.replicas);
         holds(now == Some(wanted), || format!("{now:?}"))
     })
@@ -65,6 +69,8 @@ async fn in_mode_manual_there_are_as_many_pods_as_the_spec_says() {
 
 #[tokio::test]
 async fn a_horizontal_pod_autoscaler_scales_a_task_queue_in_mode_manual() {
+    /// The controller looks every 15 s, and learns of new resources every 30 s; after an outage it waits besides.
+    const LOOK: Duration = Duration::from_secs(120);
     let space = Space::new("hpa").await;
     let redis = RedisServer::start();
     let _operator = Launch::of(&space).lead().await;
@@ -82,9 +88,9 @@ async fn a_horizontal_pod_autoscaler_scales_a_task_queue_in_mode_manual() {
     .unwrap();
     space.create(&hpa).await;
     // Fewer pods than its minimum: it writes that through the scale subresource, without asking for metrics.
-    until_replicas(&space, "q", 2).await;
+    until_replicas_within(LOOK, &space, "q", 2).await;
     assert_eq!(space.get::<TaskQueue>("q").await.unwrap().spec.replicas, 2);
-    let hpa = until("the autoscaler can scale", SOON, async || {
+    let hpa = until("the autoscaler can scale", LOOK, async || {
         let hpa = space.get::<HorizontalPodAutoscaler>("q").await.unwrap();
         let conditions = hpa.status.clone().and_then(|status| status.conditions).unwrap_or_default();
         let able = conditions.iter().any(|condition| condition.type_ == "AbleToScale" && condition.status == "True");
@@ -103,7 +109,12 @@ async fn there_are_never_more_pods_than_max_replicas_and_never_fewer_than_min_re
     let scaling = json!({
         "minReplicas": 1, "maxReplicas": 3, "backlogPerSlot": 1, "scaleDown": { "stabilizationSeconds": 0 },
     });
-    space.task_queue("q", json!({ "broker": { "url": redis.url() }, "worker": { "workersLimit": 1 }, "scaling": scaling })).await;
+    space
+        .task_queue(
+            "q",
+            json!({ "broker": { "url": redis.url() }, "worker": { "workersLimit": 1 }, "scaling": scaling }),
+        )
+        .await;
     until_replicas(&space, "q", 1).await;
     run_pods(&space, "q", 1).await;
     space.until_ready("q", "Available").await;
@@ -122,9 +133,12 @@ async fn there_are_never_more_pods_than_max_replicas_and_never_fewer_than_min_re
 
     // `explain` says the same, and what was done lately.
     let said = Command::new(binary()).args(["operator", "explain", "q", "-n", space.name()]).output().unwrap();
-    let (text, complained) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8_lossy(&said.stderr).into_owned());
+    let (text, complained) =
+        (String::from_utf8(said.stdout).unwrap(), String::from_utf8_lossy(&said.stderr).into_owned());
     assert!(said.status.success(), "{complained}");
-    for part in ["3 pods (", "scaling.maxReplicas allows no more.", "500 pending, 0 active", "last changes:", "1 to 3: "] {
+    for part in
+        ["3 pods (", "scaling.maxReplicas allows no more.", "500 pending, 0 active", "last changes:", "1 to 3: "]
+    {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
 
@@ -148,9 +162,11 @@ async fn explain_names_what_is_not_there() {
 /// A worker in the pod of this name, which claims tasks and never ends them. Its lease is kept while this runs.
 pub(crate) async fn work(broker: &dyn Broker, queue: &QueueName, pod: &str, want: usize) -> WorkerId {
     let id: WorkerId = serde_json::from_value(json!("01900000-0000-7000-8000-000000000001")).unwrap();
-    let info = WorkerInfo { id, name: pod.to_owned(), types: vec![TaskType::sleep()], slots: 10, version: "test".to_owned() };
+    let info =
+        WorkerInfo { id, name: pod.to_owned(), types: vec![TaskType::sleep()], slots: 10, version: "test".to_owned() };
     broker.register(queue, &info).await.unwrap();
-    let claimed = broker.exchange(queue, &Exchange { worker: id, number: 1, finished: Vec::new(), want }).await.unwrap();
+    let claimed =
+        broker.exchange(queue, &Exchange { worker: id, number: 1, finished: Vec::new(), want }).await.unwrap();
     assert!(matches!(claimed, Exchanged::Done { ref claims, .. } if claims.len() == want), "{claimed:?}");
     id
 }

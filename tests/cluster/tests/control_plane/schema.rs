@@ -24,7 +24,8 @@ async fn the_definition_is_small_and_is_taken_without_a_warning() {
         let (taken, said, complained) = kubectl(&[&["apply", "--dry-run=server", "-f", &file], how].concat());
         assert!(taken, "{said}{complained}");
         // Of an object that was made by server-side apply, plain apply says that it adds its annotation.
-        let warned = complained.lines().any(|line| line.contains("Warning") && !line.contains("last-applied-configuration"));
+        let warned =
+            complained.lines().any(|line| line.contains("Warning") && !line.contains("last-applied-configuration"));
         assert!(!warned, "{complained}");
     }
     let known = Api::<CustomResourceDefinition>::all(space.client().clone()).get(CRD_NAME).await.unwrap();
@@ -39,7 +40,11 @@ async fn the_definition_is_small_and_is_taken_without_a_warning() {
 /// Applies a fixture without keeping it. What the API server says against it.
 async fn judged(space: &Space, file: &Path) -> Result<(), String> {
     let object: DynamicObject = serde_yaml_ng::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-    let api = Api::<DynamicObject>::namespaced_with(space.client().clone(), space.name(), &ApiResource::erase::<TaskQueue>(&()));
+    let api = Api::<DynamicObject>::namespaced_with(
+        space.client().clone(),
+        space.name(),
+        &ApiResource::erase::<TaskQueue>(&()),
+    );
     let params = PatchParams {
         dry_run: true,
         field_validation: Some(ValidationDirective::Strict),
@@ -90,7 +95,11 @@ async fn every_rule_of_the_definition_has_a_resource_that_it_refuses() {
     let refused: String = fixtures("refused").iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     for (rule, message) in rules {
         // Of what changes, the tests below have the cases.
-        let tried = if rule.contains("oldSelf") { UPDATE_RULES.contains(&&*message) } else { refused.contains(&*start(&message)) };
+        let tried = if rule.contains("oldSelf") {
+            UPDATE_RULES.contains(&&*message)
+        } else {
+            refused.contains(&*start(&message))
+        };
         assert!(tried, "no resource is refused by the rule {rule:?}, which says {message:?}");
     }
 }
@@ -114,7 +123,8 @@ fn collect_messages(schema: &Value, into: &mut Vec<(String, String)>) {
 }
 
 const QUEUE_RULE: &str = "queue can neither change nor appear nor go: create another TaskQueue instead";
-const REPLICAS_RULE: &str = "replicas counts in mode Manual alone: set scaling.mode: Manual to scale by hand or by an HPA";
+const REPLICAS_RULE: &str =
+    "replicas counts in mode Manual alone: set scaling.mode: Manual to scale by hand or by an HPA";
 const UPDATE_RULES: [&str; 2] = [QUEUE_RULE, REPLICAS_RULE];
 
 #[tokio::test]
@@ -139,7 +149,9 @@ async fn what_may_not_change_does_not() {
         let changed = space.change::<TaskQueue>(name, json!({ "spec": change })).await;
         match (changed, refused) {
             (Ok(_), None) => {}
-            (Err(kube::Error::Api(status)), Some(sentence)) => assert!(status.message.contains(sentence), "{name}: {status:?}"),
+            (Err(kube::Error::Api(status)), Some(sentence)) => {
+                assert!(status.message.contains(sentence), "{name}: {status:?}")
+            }
             (changed, _) => panic!("{name}: {changed:?}, expected {refused:?}"),
         }
     }
@@ -163,7 +175,11 @@ async fn defaults_are_filled_in_as_documented() {
         "timeoutSeconds": 3_600,
     });
     // As YAML, since the types of this program would fill in what the API server leaves out.
-    let api = Api::<DynamicObject>::namespaced_with(space.client().clone(), space.name(), &ApiResource::erase::<TaskQueue>(&()));
+    let api = Api::<DynamicObject>::namespaced_with(
+        space.client().clone(),
+        space.name(),
+        &ApiResource::erase::<TaskQueue>(&()),
+    );
     let made = |name: &'static str, spec: Value| {
         let object = json!({ "apiVersion": "tidemill.dev/v1alpha1", "kind": "TaskQueue", "metadata": { "name": name }, "spec": spec });
         let api = &api;
@@ -178,7 +194,10 @@ async fn defaults_are_filled_in_as_documented() {
     let mut scaling = expected["scaling"].clone();
     scaling["maxReplicas"] = json!(3);
     assert_eq!(some["scaling"], scaling);
-    assert_eq!(some["retry"], json!({ "retries": 2, "backoff": { "initialMilliseconds": 1_000, "maxMilliseconds": 600_000 } }));
+    assert_eq!(
+        some["retry"],
+        json!({ "retries": 2, "backoff": { "initialMilliseconds": 1_000, "maxMilliseconds": 600_000 } })
+    );
     assert_eq!(some["api"], json!({ "form": "html_ws", "replicas": 1 }));
 }
 

@@ -30,10 +30,8 @@ async fn a_missing_secret_is_named_in_the_condition_and_the_queue_is_ready_when_
     let _operator = Launch::of(&space).lead().await;
     space.task_queue("q", json!({ "broker": { "urlFrom": { "name": "redis", "key": "url" } } })).await;
     let missing = space.until_condition("q", "Ready", "False", "SecretMissing").await;
-    let expected = format!(
-        "spec.broker.urlFrom names Secret redis, which is not there: create it in namespace {}",
-        space.name()
-    );
+    let expected =
+        format!("spec.broker.urlFrom names Secret redis, which is not there: create it in namespace {}", space.name());
     assert_eq!(message(&missing), expected);
     space.secret("redis", &[("uri", &redis.url())]).await;
     until("the message names the key", SOON, async || {

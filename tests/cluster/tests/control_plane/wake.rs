@@ -48,6 +48,9 @@ async fn an_enqueue_to_an_idle_queue_asks_for_pods_within_a_second_at_the_median
     }
     took.sort();
     let (median, last) = (took[ROUNDS / 2], took[ROUNDS - 1]);
-    println!("from an enqueue to a scaled Deployment, {ROUNDS} rounds: median {median:.0?}, fastest {:.0?}, slowest {last:.0?}", took[0]);
+    println!(
+        "from an enqueue to a scaled Deployment, {ROUNDS} rounds: median {median:.0?}, fastest {:.0?}, slowest {last:.0?}",
+        took[0]
+    );
     assert!(median < MEDIAN_MAX, "{took:?}");
 }

@@ -120,9 +120,9 @@ fn is_scraped(targets: &[(&str, String, u16)]) {
     finds("sum(up)", "5");
     finds("count by (job) (up{job=\"operator\"})", "2");
     finds("sum(tidemill_operator_leader)", "1");
-    finds("sum(tidemill_taskqueue_ready_replicas{taskqueue=\"measured\"})", "1");
+    finds("sum(tidemill_taskqueue_ready_replicas{name=\"measured\"})", "1");
     // Queue-wide figures come from the leader alone, so that replicas do not double them.
-    finds("sum(tidemill_queue_transitions_total{queue=\"measured\",event=\"succeeded\"})", &TASKS.to_string());
+    finds("sum(tidemill_queue_transitions_total{queue=\"measured\",transition=\"succeeded\"})", &TASKS.to_string());
     finds("sum(tidemill_worker_slots{job=\"worker\"})", "3");
     finds("min(tidemill_broker_up{job=~\"api|worker\"})", "1");
 }
