@@ -5,7 +5,7 @@
 //!
 //! Nothing here sleeps for a result: [`until`] waits for a condition with a deadline.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)] // a test fails by panicking
 
 pub mod account;
 pub mod cluster;
@@ -32,7 +32,9 @@ pub async fn until<T>(what: &str, deadline: Duration, mut look: impl AsyncFnMut(
     loop {
         match look().await {
             Ok(found) => return found,
-            Err(instead) if began.elapsed() >= deadline => panic!("{what}: not within {deadline:?}; instead: {instead}"),
+            Err(instead) if began.elapsed() >= deadline => {
+                panic!("{what}: not within {deadline:?}; instead: {instead}")
+            }
             Err(_) => tokio::time::sleep(LOOK_EVERY).await,
         }
     }

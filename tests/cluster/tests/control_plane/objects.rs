@@ -265,7 +265,7 @@ async fn a_pod_monitor_is_made_and_mended_where_the_cluster_knows_them() {
     let operator = Launch::of(&space).lead().await;
     space.task_queue("q", json!({ "broker": { "url": redis.url() } })).await;
     space.until_ready("q", "Idle").await;
-    let api = known.api(&space);
+    let api = PodMonitors::api(&space);
     let first = api.get("q-worker").await.unwrap();
     assert!(first.data["spec"]["podMetricsEndpoints"].is_array(), "{:?}", first.data);
     api.delete("q-worker", &DeleteParams::default()).await.unwrap();
@@ -307,13 +307,13 @@ impl PodMonitors {
         }
         let known = Self { made };
         until("PodMonitors are served", SOON, async || {
-            known.api(space).list(&ListParams::default()).await.map(drop).map_err(|error| error.to_string())
+            Self::api(space).list(&ListParams::default()).await.map(drop).map_err(|error| error.to_string())
         })
         .await;
         known
     }
 
-    pub(crate) fn api(&self, space: &Space) -> Api<DynamicObject> {
+    pub(crate) fn api(space: &Space) -> Api<DynamicObject> {
         Api::namespaced_with(space.client().clone(), space.name(), &pod_monitor_resource())
     }
 

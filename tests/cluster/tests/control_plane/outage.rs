@@ -14,7 +14,7 @@ const AWAY: Duration = Duration::from_secs(30);
 /// How often it is looked whether the operator still runs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How soon afterwards the status says what is. The kubelet waits before it starts again what ends again and again.
-const CAUGHT_UP: Duration = Duration::from_secs(60);
+const CAUGHT_UP: Duration = Duration::from_mins(1);
 
 fn run(verb: &str) {
     let done = script(verb).expect("it was there a moment ago").output().expect("the script of the cluster runs");

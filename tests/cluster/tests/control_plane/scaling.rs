@@ -70,7 +70,7 @@ async fn in_mode_manual_there_are_as_many_pods_as_the_spec_says() {
 #[tokio::test]
 async fn a_horizontal_pod_autoscaler_scales_a_task_queue_in_mode_manual() {
     /// The controller looks every 15 s, and learns of new resources every 30 s; after an outage it waits besides.
-    const LOOK: Duration = Duration::from_secs(120);
+    const LOOK: Duration = Duration::from_mins(2);
     let space = Space::new("hpa").await;
     let redis = RedisServer::start();
     let _operator = Launch::of(&space).lead().await;

@@ -150,7 +150,7 @@ async fn what_may_not_change_does_not() {
         match (changed, refused) {
             (Ok(_), None) => {}
             (Err(kube::Error::Api(status)), Some(sentence)) => {
-                assert!(status.message.contains(sentence), "{name}: {status:?}")
+                assert!(status.message.contains(sentence), "{name}: {status:?}");
             }
             (changed, _) => panic!("{name}: {changed:?}, expected {refused:?}"),
         }
