@@ -49,6 +49,8 @@ const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// How long reconciliations get to end when leadership is given back.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+const NOT_FOUND: u16 = 404;
+
 type Guarded = DeserializeGuard<TaskQueue>;
 
 /// Why an operator ended.
@@ -306,7 +308,8 @@ impl Turn {
         for _ in 0..DISCOVERIES {
             match timeout(CONTACT_MAX, discovery::pinned_kind(&self.client, &group)).await {
                 Ok(Ok((resource, _))) => return Some(resource),
-                Ok(Err(kube::Error::Api(status))) if status.is_not_found() => break,
+                // A group that nobody serves is answered in plain text, which has no reason.
+                Ok(Err(kube::Error::Api(status))) if status.code == NOT_FOUND => break,
                 Ok(Err(kube::Error::Discovery(_))) => break,
                 Ok(Err(error)) => tracing::warn!(%error, "it is not known yet whether there are PodMonitors here"),
                 Err(_) => tracing::warn!("it is not known yet whether there are PodMonitors here: no answer in time"),

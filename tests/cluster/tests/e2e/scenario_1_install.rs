@@ -22,13 +22,7 @@ pub(crate) fn run() {
     let table = kubectl(&["get", "tq"]).done();
     println!("$ kubectl get tq\n{table}");
     let words = |line: usize| table.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!(
-        words(0),
-        ["READY", "REPLICAS", "PENDING", "ACTIVE", "OLDEST", "AGE"].iter().fold(vec!["NAME"], |mut all, next| {
-            all.push(next);
-            all
-        })
-    );
+    assert_eq!(words(0), ["NAME", "READY", "REPLICAS", "PENDING", "ACTIVE", "OLDEST", "AGE"]);
     // Nothing waits, so there is no oldest.
     assert_eq!(words(1)[..5], ["emails", "True", "0", "0", "0"]);
     kubectl(&["delete", "taskqueue/emails", "--timeout=30s"]).done();
