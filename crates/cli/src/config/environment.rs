@@ -8,7 +8,8 @@ use super::value::Value;
 /// Variables of ours that are no settings: those of the client, and what the tests pass on.
 const OTHERS: [&str; 4] = ["TIDEMILL_CONFIG", "TIDEMILL_SERVER", "TIDEMILL_TOKEN", "TIDEMILL_BIN"];
 /// What the names of variables begin with that steer the tests.
-const TEST_PREFIXES: [&str; 3] = ["TIDEMILL_TEST_", "TIDEMILL_MODEL_", "TIDEMILL_SKIP_"];
+const TEST_PREFIXES: [&str; 5] =
+    ["TIDEMILL_TEST_", "TIDEMILL_MODEL_", "TIDEMILL_SKIP_", "TIDEMILL_CLUSTER", "TIDEMILL_E2E"];
 
 /// A setting found in the environment.
 #[derive(Debug, PartialEq, Eq)]
