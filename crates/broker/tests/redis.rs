@@ -413,3 +413,34 @@ async fn a_queue_on_a_full_server_is_owned_given_up_and_dropped() {
     assert!(broker.drop_queue(&queue(), &owner()).await.unwrap());
     assert_eq!(broker.queues().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_first_answer_that_is_no_redis_s_is_got_over() {
+    let server = RedisServer::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let port = server.port();
+    let between = tokio::spawn(async move {
+        use tokio::io::AsyncWriteExt;
+        // As many as one attempt to connect takes by itself, and they stay open.
+        let mut strange = Vec::new();
+        for _ in 0..3 {
+            let (mut one, _) = listener.accept().await.unwrap();
+            one.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            strange.push(one);
+        }
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut redis = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut redis).await.ok() });
+        }
+    });
+    let broker = RedisBroker::open(&url).unwrap();
+    assert!(broker.ping().await.is_err());
+    let began = std::time::Instant::now();
+    while let Err(error) = broker.ping().await {
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{error}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    between.abort();
+}

@@ -1,6 +1,6 @@
 //! The connection for commands: it connects by itself, again and again, and every call on it has a deadline.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
@@ -25,7 +25,8 @@ const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// A connection that is shared by all operations of the process.
 #[derive(Clone)]
 pub(super) struct Link {
-    connection: ConnectionManager,
+    client: redis::Client,
+    connection: Arc<Mutex<ConnectionManager>>,
     keys: Arc<KeyNames>,
     clock: Clock,
     fit: Arc<OnceCell<String>>,
@@ -40,20 +41,30 @@ impl std::fmt::Debug for Link {
 impl Link {
     /// Connects with the first call.
     pub(super) fn new(client: redis::Client, clock: Clock) -> Result<Self> {
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
-            .set_response_timeout(Some(OPERATION_DEADLINE))
-            .set_min_delay(Duration::from_millis(50))
-            .set_max_delay(RECONNECT_PAUSE_MAX)
-            .set_number_of_retries(2);
-        let connection =
-            ConnectionManager::new_lazy_with_config(client, config).map_err(|error| classify("connect", &error))?;
-        Ok(Self { connection, keys: Arc::default(), clock, fit: Arc::default() })
+        let connection = lazy(&client).map_err(|error| classify("connect", &error))?;
+        let connection = Arc::new(Mutex::new(connection));
+        Ok(Self { client, connection, keys: Arc::default(), clock, fit: Arc::default() })
     }
 
     /// What the server says of itself, once it has been reached: `redis 7.0.15`.
     pub(super) fn server(&self) -> Option<&str> {
         self.fit.get().map(String::as_str)
+    }
+
+    fn connection(&self) -> ConnectionManager {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins anew after an error that the manager of the connection would keep for good: one that was met while connecting
+    /// and is not of the network, such as an answer that is no Redis's, or a password that was wrong and may be mended.
+    fn begin_anew_after(&self, error: &RedisError) {
+        if !error.is_unrecoverable_error() || error.is_io_error() {
+            return;
+        }
+        match lazy(&self.client) {
+            Ok(connection) => *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection,
+            Err(error) => tracing::debug!(%error, "no new connection can be prepared"),
+        }
     }
 
     /// Asks the server again whether it can serve.
@@ -101,22 +112,38 @@ impl Link {
             command.arg(key);
         }
         args(&mut command);
-        match command.query_async(&mut self.connection.clone()).await {
+        match command.query_async(&mut self.connection()).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
                 self.raw(script.name, redis::cmd("SCRIPT").arg("LOAD").arg(&source.text)).await?;
                 self.raw(script.name, &command).await
             }
-            outcome => outcome.map_err(|error| classify(script.name, &error)),
+            outcome => outcome.map_err(|error| self.failed(script.name, &error)),
         }
     }
 
     /// Runs a command that is no script.
     pub(super) async fn raw(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
-        timeout(OPERATION_DEADLINE, command.query_async(&mut self.connection.clone()))
+        timeout(OPERATION_DEADLINE, command.query_async(&mut self.connection()))
             .await
             .map_err(|_| late(operation))?
-            .map_err(|error| classify(operation, &error))
+            .map_err(|error| self.failed(operation, &error))
     }
+
+    fn failed(&self, operation: &'static str, error: &RedisError) -> BrokerError {
+        self.begin_anew_after(error);
+        classify(operation, error)
+    }
+}
+
+/// A connection that is made with the first command.
+fn lazy(client: &redis::Client) -> redis::RedisResult<ConnectionManager> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(CONNECT_DEADLINE))
+        .set_response_timeout(Some(OPERATION_DEADLINE))
+        .set_min_delay(Duration::from_millis(50))
+        .set_max_delay(RECONNECT_PAUSE_MAX)
+        .set_number_of_retries(2);
+    ConnectionManager::new_lazy_with_config(client.clone(), config)
 }
 
 fn late(operation: &'static str) -> BrokerError {
