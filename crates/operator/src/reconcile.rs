@@ -117,10 +117,7 @@ impl Context {
         let api = Api::<TaskQueue>::namespaced(self.client.clone(), &task_queue.namespace().unwrap_or_default());
         let turn = async |event| match event {
             Event::Apply(task_queue) => Box::pin(self.apply(task_queue)).await,
-            Event::Cleanup(task_queue) => {
-                self.memos.forget(&key(&task_queue));
-                finalize(task_queue, self).await
-            }
+            Event::Cleanup(task_queue) => finalize(task_queue, self).await,
         };
         match finalizer(&api, FINALIZER, task_queue, turn).await {
             Ok(action) => Ok(action),
@@ -287,11 +284,9 @@ impl Context {
             scaled: turn.scaled,
             now: k8s_openapi::jiff::Timestamp::now(),
         };
-        let (before, age) = {
-            match self.memos.of(task_queue).status {
-                Some((status, at)) => (Some(status), at.elapsed()),
-                None => (task_queue.status.clone(), FIGURES_EVERY),
-            }
+        let (before, age) = match self.memos.of(task_queue).status {
+            Some((status, at)) => (Some(status), at.elapsed()),
+            None => (task_queue.status.clone(), FIGURES_EVERY),
         };
         let after = status::status(task_queue, before.clone().unwrap_or_default(), &observed);
         self.show(task_queue, &turn.reading, &after);

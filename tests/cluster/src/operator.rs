@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use tidemill_tests::program::binary;
+
 use crate::cluster::SOON;
 use crate::{Space, holds, until};
 
@@ -231,19 +233,4 @@ fn find(line: &Value, name: &str) -> Option<String> {
     let members = line.as_object()?;
     let own = members.get(name).and_then(Value::as_str).map(str::to_owned);
     own.or_else(|| members.values().find_map(|member| find(member, name)))
-}
-
-/// The program under test: `TIDEMILL_BIN`, or the one that was built beside the tests.
-pub fn binary() -> PathBuf {
-    std::env::var_os("TIDEMILL_BIN").map_or_else(
-        || {
-            let mut path = std::env::current_exe().unwrap_or_default();
-            path.pop();
-            if path.ends_with("deps") {
-                path.pop();
-            }
-            path.join("tidemill")
-        },
-        PathBuf::from,
-    )
 }

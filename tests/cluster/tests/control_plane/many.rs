@@ -9,9 +9,9 @@ use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::json;
 use tidemill_cluster_tests::cluster::root;
-use tidemill_cluster_tests::operator::binary;
 use tidemill_cluster_tests::{Account, Launch, Operator, RedisServer, Space, holds, until};
 use tidemill_operator::crd::TaskQueue;
+use tidemill_tests::program::binary;
 
 const TASK_QUEUES: u32 = 200;
 /// How many of them are made at a time.

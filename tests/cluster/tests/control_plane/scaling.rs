@@ -12,12 +12,12 @@ use serde_json::json;
 use tidemill_broker::{Broker, Exchange, Exchanged};
 use tidemill_cluster_tests::cluster::SOON;
 use tidemill_cluster_tests::kubelet::run_pods;
-use tidemill_cluster_tests::operator::binary;
 use tidemill_cluster_tests::redis::{connect, enqueue, queue};
 use tidemill_cluster_tests::{Launch, RedisServer, Space, holds, kubectl, until};
 use tidemill_core::{QueueName, State, TaskType, WorkerId, WorkerInfo};
 use tidemill_operator::crd::TaskQueue;
 use tidemill_operator::plan::selector_text;
+use tidemill_tests::program::binary;
 
 pub(crate) async fn until_replicas(space: &Space, name: &str, wanted: i32) {
     until_replicas_within(SOON, space, name, wanted).await;
