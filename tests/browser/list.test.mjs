@@ -30,12 +30,12 @@ test('scrolling reads on, page by page, and the window stays small', async () =>
   const { page } = opened;
   const first = () => page.evaluate(() => document.querySelector('#list').scrollHeight);
   const before = await first();
-  for (let i = 0; i < 10; i += 1) {
-    const height = await first();
-    await page.evaluate(() => { document.querySelector('#list').scrollTop = 1e9; });
-    await until(page, (was) => document.querySelector('#list').scrollHeight > was, height);
-  }
-  assert.ok(await first() > before + 10 * 150 * 40);
+  // On a busy machine the socket may lag and the list begin anew meanwhile: a reader just scrolls on.
+  await until(page, (enough) => {
+    const list = document.querySelector('#list');
+    list.scrollTop = 1e9;
+    return list.scrollHeight > enough;
+  }, before + 10 * 150 * 40);
   await page.evaluate(() => { document.querySelector('#list').scrollTop = 1000 * 40; });
   await shows(page, '#list .task-row:not([hidden])', 'wait-1001');
   assert.ok(await nodes(page) < NODES_MAX);

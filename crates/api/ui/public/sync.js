@@ -168,9 +168,10 @@ export class Sync {
     if (list.loading || !list.hasMore) return;
     list.loading = true;
     const mark = model.journal.begin();
+    const { beginnings } = list;
     try {
       const { tasks, cursor } = await api.tasks(model.queue, { state: list.state, limit: PAGE, cursor: list.cursor });
-      list.addPage(tasks, cursor, (id) => this.leftList(list, mark, id));
+      list.addPage(tasks, cursor, (id) => this.leftList(list, mark, id), beginnings);
       list.error = null;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -13,6 +13,8 @@ export class TaskList {
     this.loading = false;
     this.error = null;
     this.cache = null;
+    // Counts the times that the list began anew: a page asked for before belongs behind rows that are gone.
+    this.beginnings = 0;
   }
 
   /** Whether all tasks of the state are here. */
@@ -50,6 +52,7 @@ export class TaskList {
     const rows = new Map();
     for (const task of tasks) if (!gone(task.id)) rows.set(task.id, row(task));
     let rest = cursor ?? null;
+    if (afresh) this.beginnings += 1;
     if (rest !== null && !afresh && tasks.length > 0) rest = this.keepBehind(rows, tasks.at(-1).id, rest);
     this.rows = rows;
     this.cursor = rest;
@@ -71,8 +74,9 @@ export class TaskList {
     return kept ? this.cursor : cursor;
   }
 
-  /** The next page. */
-  addPage(tasks, cursor, gone) {
+  /** The next page, asked for when `beginnings` was so; one that the list no longer waits for is left out. */
+  addPage(tasks, cursor, gone, beginnings) {
+    if (beginnings !== this.beginnings) return;
     for (const task of tasks) if (!gone(task.id) && !this.rows.has(task.id)) this.rows.set(task.id, row(task));
     this.cursor = cursor ?? null;
     this.cache = null;
