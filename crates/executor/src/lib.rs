@@ -31,6 +31,7 @@ pub mod report;
 mod session;
 mod slots;
 pub mod status;
+mod stock;
 mod upkeep;
 mod work;
 

@@ -20,6 +20,7 @@
 //! commands ([`link`]), one for subscriptions ([`subscriber`]), one per queue that is waited for ([`waiter`]).
 
 mod broker;
+mod coalesce;
 mod fitness;
 mod keys;
 mod link;
@@ -38,6 +39,7 @@ use redis::io::tcp::TcpSettings;
 
 use crate::connect::Access;
 use crate::error::{BrokerError, Result};
+use coalesce::Coalescer;
 use link::{Link, classify};
 use script::Clock;
 use subscriber::Subscriber;
@@ -53,6 +55,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
 pub struct RedisBroker {
     address: String,
     link: Link,
+    coalescer: Coalescer,
     subscriber: Subscriber,
     waiters: Waiters,
 }
@@ -110,9 +113,11 @@ impl RedisBroker {
             None => redis::Client::open(info),
         };
         let client = client.map_err(|error| classify("open", &error))?;
+        let link = Link::new(client.clone(), clock)?;
         Ok(Arc::new(Self {
             address,
-            link: Link::new(client.clone(), clock)?,
+            coalescer: Coalescer::new(link.clone()),
+            link,
             subscriber: Subscriber::new(client.clone()),
             waiters: Waiters::new(client),
         }))
