@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_core::{Claim, TaskId};
+use tidemill_core::Claim;
 use tokio::time::Instant;
 
 /// As much is claimed ahead as runs within this time: a round trip on a busy machine.
@@ -58,15 +58,19 @@ impl Stock {
         Some(claim)
     }
 
-    /// The claim of one task, which waits no longer.
-    pub(crate) fn take_task(&mut self, task: &TaskId) -> Option<Arc<Claim>> {
-        let place = self.claims.iter().position(|claim| claim.task == *task)?;
-        self.claims.remove(place)
-    }
-
     /// All of them.
     pub(crate) fn take_all(&mut self) -> Vec<Arc<Claim>> {
         self.claims.drain(..).collect()
+    }
+
+    /// All of them, where they waited in vain. How long attempts take is no longer known then: nothing is claimed ahead
+    /// until some have been timed anew.
+    pub(crate) fn take_stale(&mut self, now: Instant) -> Vec<Arc<Claim>> {
+        if !self.goes_back_at().is_some_and(|at| now >= at) {
+            return Vec::new();
+        }
+        self.timed = 0;
+        self.take_all()
     }
 
     /// Notes how long an attempt took.

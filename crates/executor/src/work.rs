@@ -219,8 +219,8 @@ impl Work {
             let Some(claim) = self.stock.take(now) else { break };
             self.start(claim);
         }
-        if self.stock.goes_back_at().is_some_and(|at| now >= at) {
-            self.release_stock();
+        for claim in self.stock.take_stale(now) {
+            self.release(claim);
         }
     }
 
@@ -229,10 +229,6 @@ impl Work {
         if let Some(claim) = self.alone.take() {
             self.release(claim);
         }
-        self.release_stock();
-    }
-
-    fn release_stock(&mut self) {
         for claim in self.stock.take_all() {
             self.release(claim);
         }
@@ -362,8 +358,7 @@ impl Work {
                 session.renewed(at, &self.shared.settings());
                 let worker = session.id;
                 for task in cancelled {
-                    let waits = self.alone.take_if(|claim| claim.task == task).or_else(|| self.stock.take_task(&task));
-                    if let Some(claim) = waits {
+                    if let Some(claim) = self.alone.take_if(|claim| claim.task == task) {
                         self.ended(Ended { claim, end: End::Stopped(Reason::Asked), ran: Duration::ZERO });
                     }
                     self.slots.stop(&task, worker, Reason::Asked, CANCEL_GRACE);
