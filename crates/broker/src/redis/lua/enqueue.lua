@@ -10,11 +10,9 @@ if not max then return { 'NOQUEUE' } end
 max = tonumber(max)
 local now = clock()
 local stamp = struct.pack('>BI6', 1, now)
--- What makes the plain way impossible where it exists: ids that ended, entries to skip, a head that is not the list's.
-local is_plain = redis.call('EXISTS', ended, stale, ranked) == 0
 
--- The calls: where each begins in ARGV.
-local calls, ids = {}, {}
+-- The calls: where each begins in ARGV, and whether all are plain.
+local calls, ids, is_plain = {}, {}, true
 local at = 1
 while at <= #ARGV do
   local many = tonumber(ARGV[at + 2])
@@ -34,11 +32,20 @@ local function push(ids)
   return length
 end
 
--- All calls at once, where nothing is in their way.
-local function take_in_plainly()
-  local live = fetch('HMGET', records, ids)
+local function any(found)
   for i = 1, #ids do
-    if live[i] then return nil end
+    if found[i] and found[i] ~= 0 then return true end
+  end
+  return false
+end
+
+-- All calls at once, where nothing is in their way: no id that is alive, is kept or has a stale entry in the list.
+local function take_in_plainly()
+  if any(fetch('HMGET', records, ids)) then return nil end
+  local has_more = redis.call('EXISTS', ended, stale, ranked) > 0
+  if has_more then
+    if redis.call('EXISTS', ended) == 1 and any(fetch('HMGET', ended, ids)) then return nil end
+    if redis.call('EXISTS', stale) == 1 and any(fetch('SMISMEMBER', stale, ids)) then return nil end
   end
   if #calls > 1 then
     local seen = {}
@@ -64,7 +71,7 @@ local function take_in_plainly()
   count('enqueued', #ids)
   if listening() then
     for i = 1, n, 2 do announce('S', fields[i], fields[i + 1]) end
-    if before == 0 then announce('N', fields[1], fields[2]) end
+    if before == 0 and (not has_more or head() == fields[1]) then announce('N', fields[1], fields[2]) end
   end
   -- Where others wait already, the marker is there, or someone took it and leaves it behind once more.
   if before == 0 then arm() end
