@@ -1,0 +1,4 @@
+//! x
+pub(super) fn run() -> anyhow::Result<bool> {
+    Ok(true)
+}
