@@ -10,7 +10,7 @@ use tidemill::Broker;
 use tidemill::broker::{BrokerError, Cancelled, Enqueued, Exchange, Exchanged, Lost, Maintained, Result, Settled};
 use tidemill::core::{Claim, NewTask, QueueName, QueueStats, RequestId, Settlement, TaskId, WorkerId, WorkerInfo};
 
-use crate::history::record::{life, outcome};
+use crate::history::record::{RETIRED, life, outcome};
 use crate::history::{Answer, Claimed, Finished, Handed, LostClaim, Record, Writer};
 use crate::pass_on;
 
@@ -105,7 +105,7 @@ pass_on!(Recorder {
                 let claims = claims.iter().map(claimed).collect();
                 Record::Exchanged { queue: queue_name, worker, number, settled, claims }
             }
-            Ok(Exchanged::Retired) => Record::NotExchanged { worker, number, error: "retired".to_owned() },
+            Ok(Exchanged::Retired) => Record::NotExchanged { worker, number, error: RETIRED.to_owned() },
             Err(error) => Record::NotExchanged { worker, number, error: error.to_string() },
         };
         self.history.note(&record);

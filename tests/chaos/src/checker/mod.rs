@@ -9,11 +9,13 @@
 //! | 6 nothing starts early | [`due`] | times of claims against times of intake and failure, all by the store's clock |
 //! | 7 one live task per id | [`lives`] | claims of one life after the intake of the next |
 //! | 8 counters equal transitions | [`counters`] | sums that must be equal in the store, and bounds that the histories give |
+//! | 1, 2 and 7 again | [`announced`] | the store's own announcements, in its order |
 //! | a full store refuses and drains | [`full`] | what was answered while it was full |
 //!
 //! What a caller never learned is left open, and no further: a request without an answer may have been carried out or not,
 //! also later, but once. What a record proves holds whatever else is unknown.
 
+pub mod announced;
 pub mod claims;
 pub mod counters;
 pub mod due;
@@ -46,6 +48,7 @@ pub fn check(entries: &[Entry]) -> Verdict {
     due::check(&book, &mut violations);
     recovery::check(&book, &mut violations);
     counters::check(&book, &mut violations);
+    announced::check(&book, &mut violations);
     full::check(&book, &mut violations);
     violations.sort_by_key(|violation| violation.at_us(entries));
     Verdict { violations, tally: book.tally() }

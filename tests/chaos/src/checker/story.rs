@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tidemill::core::{QueueStats, State};
 
+use crate::history::record::RETIRED;
 use crate::history::{Answer, Entry, Record, Start};
 
 /// Everything that is known.
@@ -126,8 +127,10 @@ pub struct Settlement<'a> {
 pub enum Fate {
     /// Nobody knows.
     Open,
-    /// It was refused.
+    /// The store refused it, and counted that.
     Refused,
+    /// Its worker's incarnation was over: nothing was settled, and nothing counted.
+    Retired,
     /// The task stands here now.
     Now(State),
 }
@@ -162,8 +165,10 @@ pub struct Tally {
     pub retried: u64,
     /// Claims that ended with their worker.
     pub lost_claims: u64,
-    /// Settlements refused.
+    /// Settlements refused, one by one.
     pub refused: u64,
+    /// Settlements refused with their worker, which had been lost.
+    pub retired: u64,
 }
 
 impl Fate {
@@ -237,6 +242,8 @@ impl<'a> Book<'a> {
                 tally.acknowledged += acknowledged as u64;
                 tally.open += (story.possible_lives() - acknowledged) as u64;
             }
+            let settlements = queue.stories.values().flat_map(|story| &story.settlements);
+            tally.retired += settlements.filter(|settlement| settlement.fate == Fate::Retired).count() as u64;
             if let Some((_, stats)) = queue.last {
                 let counters = &stats.counters;
                 tally.started += counters.started;
@@ -255,6 +262,7 @@ struct Sent<'a> {
     queue: &'a str,
     asked: (u64, usize),
     finished: &'a [crate::history::Finished],
+    sendings: u32,
     answered: bool,
 }
 
@@ -298,9 +306,10 @@ impl<'a> Reading<'a> {
             Record::Enqueued { call, answer } => self.enqueued((at, place), (by, *call), answer),
             Record::Exchange { queue, worker, number, finished } => {
                 let asked = (at, place);
-                let sent = Sent { queue, asked, finished, answered: false };
-                self.exchanges.entry((worker, *number)).or_insert(sent);
+                let sent = Sent { queue, asked, finished, sendings: 0, answered: false };
+                self.exchanges.entry((worker, *number)).or_insert(sent).sendings += 1;
             }
+            Record::NotExchanged { worker, number, error } if error == RETIRED => self.retired(place, (worker, *number)),
             Record::Exchanged { queue, worker, number, settled, claims } => {
                 self.exchanged((at, place), queue, (worker, *number), settled, claims);
             }
@@ -410,6 +419,18 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// An incarnation that was over settled nothing, unless an earlier sending had done so before.
+    fn retired(&mut self, place: usize, exchange: (&'a str, u64)) {
+        let Some(sent) = self.exchanges.get_mut(&exchange).filter(|sent| !sent.answered && sent.sendings == 1) else {
+            return;
+        };
+        sent.answered = true;
+        let (queue, asked, finished) = (sent.queue, sent.asked, sent.finished);
+        for one in finished {
+            self.settlement(queue, one, asked, Some(place), Fate::Retired);
+        }
+    }
+
     fn settlement(
         &mut self,
         queue: &'a str,
@@ -443,8 +464,9 @@ impl<'a> Reading<'a> {
             "dead" => Fate::Now(State::Dead),
             "cancelled" => Fate::Now(State::Cancelled),
             "released" => Fate::Now(State::Pending),
-            // The program also says so of settlements that it did not send.
+            // The program also says so of settlements that its incarnation could no longer send.
             "refused" if error.as_deref().is_some_and(|error| error.contains("too late")) => Fate::Refused,
+            "refused" => Fate::Retired,
             _ => return,
         };
         // It was sent once the attempt was over. Its own clock tells when that began, in whole milliseconds.

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tidemill::core::{FailureKind, NewTask, Outcome, QueueStats, State};
 
+/// What [`Record::NotExchanged`] says where the incarnation was over.
+pub const RETIRED: &str = "retired";
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Record {
@@ -178,6 +181,20 @@ pub enum Record {
         /// Whether everything was over by then.
         last: bool,
     },
+    /// What the store announced in one message.
+    Announced {
+        /// Of which queue.
+        queue: String,
+        /// The number of the message.
+        number: u64,
+        /// Of each task, in order.
+        announced: Vec<(String, Announcement)>,
+    },
+    /// Announcements are missing here.
+    Gap {
+        /// Of which queue.
+        queue: String,
+    },
     /// Where a task stood at the end.
     Kept {
         /// In which queue.
@@ -202,6 +219,17 @@ pub enum Record {
         /// The queues whose workers all write histories, so that no claim is unknown that reached a worker.
         told_in_full: Vec<String>,
     },
+}
+
+/// What the store announces of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Announcement {
+    /// It was taken in.
+    Scheduled,
+    /// An attempt began.
+    Started,
+    /// It ended.
+    Ended,
 }
 
 /// A task as it was handed in.

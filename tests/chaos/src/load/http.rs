@@ -167,7 +167,7 @@ fn handed(id: &TaskId, life: String, start: Start) -> Handed {
 }
 
 /// What an answer of the API says of the tasks that were sent.
-fn answer(status: u16, text: &str) -> Answer {
+pub(crate) fn answer(status: u16, text: &str) -> Answer {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
     let reason = problem["detail"].as_str().unwrap_or(text).to_owned();
     match status {

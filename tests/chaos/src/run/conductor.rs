@@ -103,6 +103,12 @@ async fn conduct(orders: &Orders, folder: &Path, steps: &[Step]) -> anyhow::Resu
     let (ending, ends) = watch::channel(false);
     let observing = observer::run(Arc::clone(&scene.broker), scene.queues.clone(), history.clone(), ends);
     let observing = AbortOnDropHandle::new(tokio::spawn(observing));
+    let listening: Vec<_> = scene
+        .queues
+        .iter()
+        .map(|queue| observer::listen(Arc::clone(&scene.broker), queue.clone(), history.clone()))
+        .map(|listening| AbortOnDropHandle::new(tokio::spawn(listening)))
+        .collect();
     first_tasks(&scene).await?;
 
     let mut trouble = Vec::new();
@@ -136,6 +142,7 @@ async fn conduct(orders: &Orders, folder: &Path, steps: &[Step]) -> anyhow::Resu
         ending::write_down(scene.broker.as_ref(), queue, &history).await?;
     }
     scene.broker.close().await;
+    drop(listening);
 
     let entries = history::read(folder)?;
     let verdict = checker::check(&entries);

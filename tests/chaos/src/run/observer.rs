@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill::broker::contract::PAGE_MAX;
-use tidemill::broker::{Broker, BrokerError, ListQuery};
-use tidemill::core::{QueueName, State, TaskView};
+use tidemill::broker::{Broker, BrokerError, Delivery, ListQuery};
+use tidemill::core::{Event, QueueName, State, TaskRef, TaskView};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::history::record::Announcement;
 use crate::history::{Record, SeenWorker, Writer};
 use crate::load::tasks::{LONG_MS, now_ms};
 
@@ -41,6 +42,37 @@ pub async fn run(broker: Arc<dyn Broker>, queues: Vec<QueueName>, history: Write
             () = sleep(LOOK_EVERY) => {}
             ended = ending.wait_for(|_| false) => if ended.is_err() { return },
         }
+    }
+}
+
+/// Writes down what the store announces of a queue, until the broker is closed.
+pub async fn listen(broker: Arc<dyn Broker>, queue: QueueName, history: Writer) {
+    let name = queue.to_string();
+    let mut subscription = loop {
+        match broker.subscribe(&queue).await {
+            Ok(subscription) => break subscription,
+            Err(_) => sleep(LOOK_EVERY).await,
+        }
+    };
+    while let Some(delivery) = subscription.next().await {
+        let queue = name.clone();
+        history.note(&match delivery {
+            Delivery::Batch(batch) => {
+                let announced = batch.events.iter().flat_map(announced).collect();
+                Record::Announced { queue, number: batch.number, announced }
+            }
+            Delivery::Gap => Record::Gap { queue },
+        });
+    }
+}
+
+fn announced(event: &Event) -> Vec<(String, Announcement)> {
+    let one = |task: &TaskRef, what| (task.id.to_string(), what);
+    match event {
+        Event::Scheduled(tasks) => tasks.iter().map(|task| one(task, Announcement::Scheduled)).collect(),
+        Event::Start(task) => vec![one(task, Announcement::Started)],
+        Event::Done(task, _) => vec![one(task, Announcement::Ended)],
+        Event::Next(_) => Vec::new(),
     }
 }
 

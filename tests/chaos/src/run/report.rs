@@ -36,7 +36,7 @@ impl Report<'_> {
     /// The report for people.
     #[allow(clippy::cast_precision_loss)] // for reading
     pub fn show(&self) -> String {
-        let Tally { acknowledged, open, started, ended, retried, lost_claims, refused } = self.verdict.tally;
+        let Tally { acknowledged, open, started, ended, retried, lost_claims, refused, retired } = self.verdict.tally;
         let mut text = String::new();
         let kinds = by_kind(self.faults.iter().copied());
         line(&mut text, &format!("{} faults of {} kinds", self.faults.len(), kinds.len()));
@@ -53,7 +53,8 @@ impl Report<'_> {
         line(&mut text, &format!("attempts begun       {started:>9}"));
         line(&mut text, &format!("     retried         {retried:>9}"));
         line(&mut text, &format!("claims lost          {lost_claims:>9}"));
-        line(&mut text, &format!("settlements refused  {refused:>9}"));
+        line(&mut text, &format!("settlements refused  {:>9}", refused + retired));
+        line(&mut text, &format!("     with their worker {retired:>7}"));
         line(&mut text, &format!("records              {:>9}", self.entries.len()));
         for trouble in self.trouble {
             line(&mut text, &format!("trouble: {trouble}"));

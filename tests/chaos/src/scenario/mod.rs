@@ -1,6 +1,7 @@
 //! Scenarios of their own, for what does not go with everything else at once.
 
 mod disk_full;
+mod room;
 
 /// Which scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
