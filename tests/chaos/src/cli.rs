@@ -112,7 +112,9 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
         match cli.command {
             Command::Run { duration, seed, dir } => conductor::run(Orders { seed, duration, folder: dir }).await,
             Command::Plan { duration, seed } => {
-                plan(seed, duration).iter().for_each(|step| println!("{step}"));
+                for step in plan(seed, duration) {
+                    println!("{step}");
+                }
                 Ok(true)
             }
             Command::Check { dir } => check(&dir),

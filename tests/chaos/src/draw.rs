@@ -1,6 +1,6 @@
 //! Numbers drawn from a seed: the same on every machine and with every version of every library.
 
-/// A stream of numbers (SplitMix64). Two of one seed are the same stream.
+/// A stream of numbers (`SplitMix64`). Two of one seed are the same stream.
 #[derive(Debug, Clone)]
 pub struct Draw(u64);
 

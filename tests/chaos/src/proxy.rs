@@ -157,13 +157,12 @@ async fn pump(
         }
         let now = *mode.borrow_and_update();
         match now {
-            Mode::Pass => {}
             Mode::Delay(pause) => sleep(pause).await,
             Mode::Mute if is_replies => {
                 swallowed = true;
                 continue;
             }
-            Mode::Mute => {}
+            Mode::Pass | Mode::Mute => {}
             Mode::Stall => {
                 if mode.wait_for(|mode| *mode != Mode::Stall).await.is_err() {
                     return Ok(());

@@ -34,8 +34,7 @@ pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) {
                         Announcement::Started => (Life::Lives, Broken::EndedTwice, "started after its end"),
                         Announcement::Ended => (Life::Over, Broken::EndedTwice, "ended after its end"),
                     };
-                    let forbidden =
-                        if *announcement == Announcement::Scheduled { Life::Lives } else { Life::Over };
+                    let forbidden = if *announcement == Announcement::Scheduled { Life::Lives } else { Life::Over };
                     if let Some((_, earlier)) = before.filter(|(life, _)| *life == forbidden) {
                         let what = format!("task {task:?} of queue {queue} was announced as {what}");
                         violations.push(Violation { broken, what, proof: vec![earlier, place] });

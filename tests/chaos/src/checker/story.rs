@@ -309,7 +309,9 @@ impl<'a> Reading<'a> {
                 let sent = Sent { queue, asked, finished, sendings: 0, answered: false };
                 self.exchanges.entry((worker, *number)).or_insert(sent).sendings += 1;
             }
-            Record::NotExchanged { worker, number, error } if error == RETIRED => self.retired(place, (worker, *number)),
+            Record::NotExchanged { worker, number, error } if error == RETIRED => {
+                self.retired(place, (worker, *number));
+            }
             Record::Exchanged { queue, worker, number, settled, claims } => {
                 self.exchanged((at, place), queue, (worker, *number), settled, claims);
             }

@@ -33,12 +33,12 @@ pub fn read(log: &str, by: &Arc<str>, skew_ms: i64, entries: &mut Vec<Entry>) {
     for line in log.lines().filter(|line| line.contains(TARGET)) {
         let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
         let Line { timestamp, target, event, queue, task, claim, attempt, ran_ms, error } = line;
-        let (TARGET, Some(at_ms), Some(event), Some(queue), Some(task)) =
+        let (TARGET, Some(told_ms), Some(event), Some(queue), Some(task)) =
             (target.as_str(), millis(&timestamp), event, queue, task)
         else {
             continue;
         };
-        let at_us = at_ms.saturating_add_signed(-skew_ms) * 1_000;
+        let at_us = told_ms.saturating_add_signed(-skew_ms) * 1_000;
         let record = Record::Told { queue, task, event, token: claim, attempt, ran_ms, error };
         entries.push(Entry { at_us, by: Arc::clone(by), record });
     }

@@ -15,13 +15,15 @@ use super::{SHARED, TOLD, stop};
 use crate::history::{Answer, Handed, Record, Start, Writer};
 
 /// Callers at a time.
-const CALLERS: u64 = 2;
+const CALLERS: u64 = 3;
 /// How long a request may take: longer than the API's own deadline.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(4);
 /// Pause between batches, in milliseconds, least and most.
 const PAUSE_MS: (u64, u64) = (80, 300);
 /// Largest batch.
 const BATCH_MAX: u64 = 10;
+/// Longest of the tasks that sleep, in milliseconds.
+const SLEEP_MS: u64 = 600;
 /// How long a batch is sent again whose outcome is not known.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pause before it is sent again, in milliseconds, least and most.
@@ -86,7 +88,7 @@ impl Caller {
     /// `POST /schedule`. The payload is made by the API, so the duration marks the life.
     fn schedule(&mut self) {
         let tasks: Vec<(TaskId, u64)> =
-            self.ids().into_iter().map(|id| (id, self.mixture.draw().between(0, 120))).collect();
+            self.ids().into_iter().map(|id| (id, self.mixture.draw().between(0, SLEEP_MS))).collect();
         self.insist("/schedule", SHARED, |_, sending| {
             let durations = tasks.iter().map(|(id, ms)| (id.to_string(), json!(ms + sending)));
             let handed = tasks.iter().map(|(id, ms)| handed(id, format!("ms:{}", ms + sending), Start::Now)).collect();
@@ -101,7 +103,7 @@ impl Caller {
             .into_iter()
             .map(|id| {
                 let delay = if self.mixture.draw().chance(20) { self.mixture.draw().between(1, 2_500) } else { 0 };
-                (id, self.mixture.draw().between(0, 120), delay)
+                (id, self.mixture.draw().between(0, SLEEP_MS), delay)
             })
             .collect();
         self.insist("/enqueue", SHARED, |mixture, _| {

@@ -79,8 +79,9 @@ impl Mixture {
         let life = self.life();
         let draw = &mut self.draw;
         let work = match draw.between(0, 99) {
-            0..=54 => Work { ms: draw.between(0, 30), ..Work::default() },
-            55..=74 => Work { ms: draw.between(30, 400), ..Work::default() },
+            0..=39 => Work { ms: draw.between(0, 30), ..Work::default() },
+            40..=64 => Work { ms: draw.between(30, 400), ..Work::default() },
+            65..=74 => Work { ms: draw.between(400, 1_500), ..Work::default() },
             75..=84 => {
                 let fails = u32::try_from(draw.between(1, 2)).unwrap_or(1);
                 Work { fails, ms: draw.between(0, 50), ..Work::default() }

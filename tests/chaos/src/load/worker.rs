@@ -12,9 +12,9 @@ use crate::history::Writer;
 use crate::recorder::Recorder;
 
 /// Slots per queue.
-const SLOTS: usize = 8;
+const SLOTS: usize = 12;
 /// How long what runs may go on after a SIGTERM: shorter than some tasks, so that some are given back.
-const SHUTDOWN: Duration = Duration::from_millis(1_000);
+const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs until a SIGTERM.
 pub async fn run(url: &str, folder: &Path, name: &str, skew_ms: i64) -> anyhow::Result<()> {

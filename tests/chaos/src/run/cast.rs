@@ -20,7 +20,7 @@ use crate::proxy::Proxy;
 /// How long a process may take to end by itself.
 const END_DEADLINE: Duration = Duration::from_secs(15);
 /// Slots of the program's workers.
-const PROGRAM_SLOTS: &str = "8";
+const PROGRAM_SLOTS: &str = "12";
 
 /// What is the same for all.
 #[derive(Debug, Clone)]

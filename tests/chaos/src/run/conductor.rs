@@ -34,7 +34,7 @@ const CONDUCTOR: &str = "conductor";
 /// How long the first tasks may take from the start of everything.
 const FIRST_TASKS: Duration = Duration::from_secs(30);
 /// How long the queues may take to drain once everything is healed: a backlog, and tasks that wait for their retry.
-const DRAIN: Duration = Duration::from_secs(120);
+const DRAIN: Duration = Duration::from_mins(2);
 /// How often it is looked at whether a process ended by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often the progress is told.

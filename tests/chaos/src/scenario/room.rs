@@ -44,8 +44,8 @@ fn size(bytes: u64) -> String {
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
-    let output = command.output().with_context(|| format!("{:?}", command.get_program()))?;
+    let output = command.output().with_context(|| command.get_program().display().to_string())?;
     let said = String::from_utf8_lossy(&output.stderr);
-    anyhow::ensure!(output.status.success(), "{:?}: {}", command.get_program(), said.trim());
+    anyhow::ensure!(output.status.success(), "{}: {}", command.get_program().display(), said.trim());
     Ok(())
 }
