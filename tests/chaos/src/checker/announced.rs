@@ -37,7 +37,8 @@ pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) {
                     let forbidden = if *announcement == Announcement::Scheduled { Life::Lives } else { Life::Over };
                     if let Some((_, earlier)) = before.filter(|(life, _)| *life == forbidden) {
                         let what = format!("task {task:?} of queue {queue} was announced as {what}");
-                        violations.push(Violation { broken, what, proof: vec![earlier, place] });
+                        let (task, proof) = (Some(task.clone()), vec![earlier, place]);
+                        violations.push(Violation { broken, task, what, proof });
                     }
                     known.insert(task, (after, place));
                 }

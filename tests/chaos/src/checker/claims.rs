@@ -17,7 +17,8 @@ pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) {
         let in_full = book.rules.told_in_full.contains(*name);
         for (task, story) in &queue.stories {
             let mut broken = |broken, what: String, proof| {
-                violations.push(Violation { broken, what: format!("task {task:?} of queue {name} {what}"), proof });
+                let what = format!("task {task:?} of queue {name} {what}");
+                violations.push(Violation { broken, task: Some((*task).to_owned()), what, proof });
             };
             tokens(story, in_full, &mut broken);
             lives(story, &mut broken);

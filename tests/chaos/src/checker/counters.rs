@@ -30,7 +30,7 @@ pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) {
         }
         violations.extend(findings.into_iter().map(|(broken, what, proof)| {
             let what = format!("queue {name}: {what}");
-            Violation { broken, what, proof }
+            Violation { broken, task: None, what, proof }
         }));
     }
 }

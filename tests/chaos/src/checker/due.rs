@@ -19,7 +19,8 @@ pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) {
         for (task, story) in &queue.stories {
             let mut early = |what: String, proof| {
                 let what = format!("task {task:?} of queue {name} {what}");
-                violations.push(Violation { broken: Broken::Early, what, proof });
+                let task = Some((*task).to_owned());
+                violations.push(Violation { broken: Broken::Early, task, what, proof });
             };
             for claim in &story.claims {
                 first(story, claim, &mut early);

@@ -13,7 +13,8 @@ const WINDOWS_MIN: usize = 3;
 pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) {
     let windows = windows(book);
     let within = |from: u64, until: u64| windows.iter().any(|window| window.0 <= from && until <= window.1);
-    let mut broken = |what: String, proof| violations.push(Violation { broken: Broken::FullStore, what, proof });
+    let mut broken =
+        |what: String, proof| violations.push(Violation { broken: Broken::FullStore, task: None, what, proof });
     for call in &book.calls {
         let Some((at, place, answer)) = call.answer else { continue };
         if !within(call.asked.0, at) {

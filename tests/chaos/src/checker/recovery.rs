@@ -94,7 +94,12 @@ fn of_queue(book: &Book<'_>, queue: &str, absences: &[Absence<'_>], violations: 
                     seconds(now - absence.from.0),
                     seconds(now - *lease_end),
                 );
-                violations.push(Violation { broken: Broken::NotRecovered, what, proof: vec![absence.from.1, place] });
+                violations.push(Violation {
+                    broken: Broken::NotRecovered,
+                    task: None,
+                    what,
+                    proof: vec![absence.from.1, place],
+                });
             }
         }
     }

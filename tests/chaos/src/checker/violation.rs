@@ -64,6 +64,8 @@ impl Broken {
 pub struct Violation {
     /// How.
     pub broken: Broken,
+    /// The task, where it is about one.
+    pub task: Option<String>,
     /// In words.
     pub what: String,
     /// The places of the records that prove it.
@@ -81,13 +83,14 @@ impl Violation {
         self.proof.iter().filter_map(|place| entries.get(*place)).map(|entry| entry.at_us).max().unwrap_or(u64::MAX)
     }
 
-    /// The violation with its proof, times being seconds since the first record.
+    /// The violation with its proof, of batches only what is about the task. Times are seconds since the first record.
     #[allow(clippy::cast_precision_loss)] // for reading
     pub fn show(&self, entries: &[Entry]) -> String {
         let mut text = format!("invariant {} broken, {:?}: {}", self.broken.invariant(), self.broken, self.what);
         let began = entries.first().map_or(0, |first| first.at_us);
         for entry in self.proof.iter().take(SHOWN).filter_map(|place| entries.get(*place)) {
-            let mut record = serde_json::to_string(&entry.record).unwrap_or_default();
+            let pruned = self.task.as_ref().map_or_else(|| entry.record.clone(), |task| entry.record.about(task));
+            let mut record = serde_json::to_string(&pruned).unwrap_or_default();
             if record.len() > SHOWN_LENGTH {
                 record.truncate(record.floor_char_boundary(SHOWN_LENGTH));
                 record.push('…');

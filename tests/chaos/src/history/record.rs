@@ -342,6 +342,22 @@ pub struct SeenWorker {
     pub lease_left_ms: i64,
 }
 
+impl Record {
+    /// The record with nothing in its lists but what is about `task`.
+    pub fn about(&self, task: &str) -> Self {
+        let mut record = self.clone();
+        match &mut record {
+            Self::Enqueue { tasks, .. } => tasks.retain(|handed| handed.task == task),
+            Self::Exchange { finished, .. } => finished.retain(|finished| finished.task == task),
+            Self::Exchanged { claims, .. } => claims.retain(|claim| claim.task == task),
+            Self::Maintained { lost, .. } => lost.retain(|lost| lost.task == task),
+            Self::Announced { announced, .. } => announced.retain(|(of, _)| of == task),
+            _ => {}
+        }
+        record
+    }
+}
+
 impl From<&NewTask> for Handed {
     fn from(task: &NewTask) -> Self {
         let start = match task.start {
