@@ -13,11 +13,13 @@ help: ## print this
 
 ##@ Test
 
-.PHONY: test test-rust test-browser test-chart test-control-plane e2e fmt lint deny deny-advisories
+.PHONY: test test-rust chaos test-browser test-chart test-control-plane e2e fmt lint deny deny-advisories
 test: ## everything that must hold: formatting, lints, licences, all tests, the browser, the image
 	@scripts/test
 test-rust: ## the Rust tests alone, with a Redis and a Valkey of their own
 	@scripts/test rust
+chaos: ## faults under load, every task accounted for; DURATION=10m SEED=1
+	@DURATION=$(DURATION) SEED=$(SEED) scripts/test chaos
 test-browser: ## the web page in a real Chromium
 	@scripts/test browser
 test-chart: ## the chart: lints, unit tests of its templates, generated files up to date

@@ -1,0 +1,505 @@
+//! Histories put together: what is known of each id, each queue and each process.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tidemill::core::{QueueStats, State};
+
+use crate::history::record::RETIRED;
+use crate::history::{Answer, Entry, Record, Start};
+
+/// Everything that is known.
+pub struct Book<'a> {
+    /// All records, by time.
+    pub entries: &'a [Entry],
+    /// The settings of the run.
+    pub rules: Rules,
+    /// Each queue.
+    pub queues: BTreeMap<&'a str, Queue<'a>>,
+    /// All enqueues, for those that look at answers.
+    pub calls: Vec<Call<'a>>,
+}
+
+/// The settings of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// How long a silent worker keeps its claims, in milliseconds; 0 where nobody said so.
+    pub lease_ms: u64,
+    /// How many lost workers end a task as dead.
+    pub loss_limit: u32,
+    /// Queues of which every claim is known that reached a worker.
+    pub told_in_full: HashSet<String>,
+}
+
+/// What is known of a queue.
+#[derive(Debug, Default)]
+pub struct Queue<'a> {
+    /// What is known of each id.
+    pub stories: BTreeMap<&'a str, Story<'a>>,
+    /// Exchanges that were answered, of each incarnation: when each was sent, and its record.
+    pub answered: HashMap<&'a str, Vec<(u64, usize)>>,
+    /// Figures over time.
+    pub figures: Vec<(usize, &'a QueueStats)>,
+    /// The figures when everything was over.
+    pub last: Option<(usize, &'a QueueStats)>,
+    /// Incarnations that were to sign off, and so release what they hold.
+    pub retires: usize,
+    /// Claims that maintenance said were lost.
+    pub lost: u64,
+    /// Of them, those with which a task died.
+    pub lost_for_good: u64,
+}
+
+/// What is known of an id.
+#[derive(Debug, Default)]
+pub struct Story<'a> {
+    /// The lives that someone asked for.
+    pub tries: Vec<Try<'a>>,
+    /// The claims that someone was given.
+    pub claims: Vec<Claim<'a>>,
+    /// The settlements that someone sent.
+    pub settlements: Vec<Settlement<'a>>,
+    /// Cancellations: when each was asked for, its record, and the answer.
+    pub cancels: Vec<(u64, usize, Option<&'a str>)>,
+    /// Where it stands at the end.
+    pub kept: Vec<Kept<'a>>,
+}
+
+/// A life of an id: one request, sent once or more.
+#[derive(Debug)]
+pub struct Try<'a> {
+    /// What tells it from others.
+    pub life: &'a str,
+    /// When it may start.
+    pub start: Start,
+    /// When it was first sent, and the record.
+    pub asked: (u64, usize),
+    /// When it was first acknowledged, and the record.
+    pub acknowledged: Option<(u64, usize)>,
+    /// Whether any sending had an unknown end.
+    pub open: bool,
+}
+
+/// A sending of an enqueue.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// When, and the record.
+    pub asked: (u64, usize),
+    /// The answer, when, and the record.
+    pub answer: Option<(u64, usize, &'a Answer)>,
+}
+
+/// A claim that someone was given.
+#[derive(Debug, Clone)]
+pub struct Claim<'a> {
+    /// The fence.
+    pub token: &'a str,
+    /// Which life, where that was written down.
+    pub life: Option<&'a str>,
+    /// Which attempt.
+    pub attempt: u32,
+    /// When it was made, by the store's clock, and when the task was taken in; in milliseconds.
+    pub store: Option<(u64, u64)>,
+    /// When it was known to its worker, and the record.
+    pub seen: (u64, usize),
+}
+
+/// A settlement that someone sent.
+#[derive(Debug, Clone)]
+pub struct Settlement<'a> {
+    /// By which claim.
+    pub token: &'a str,
+    /// What was said: see [`crate::history::Finished`].
+    pub outcome: &'a str,
+    /// Milliseconds until the next attempt.
+    pub retry_in_ms: Option<u64>,
+    /// Whether its time was up.
+    pub timed_out: bool,
+    /// It was sent no earlier than this, and the record.
+    pub asked: (u64, usize),
+    /// The record of the answer.
+    pub answered: Option<usize>,
+    /// What became of it.
+    pub fate: Fate,
+}
+
+/// What became of a settlement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody knows.
+    Open,
+    /// The store refused it, and counted that.
+    Refused,
+    /// Its worker's incarnation was over: nothing was settled, and nothing counted.
+    Retired,
+    /// The task stands here now.
+    Now(State),
+}
+
+/// Where a task stands at the end.
+#[derive(Debug)]
+pub struct Kept<'a> {
+    /// Which life.
+    pub life: &'a str,
+    /// Where.
+    pub state: State,
+    /// Attempts that failed.
+    pub failures: u32,
+    /// Workers lost with it.
+    pub losses: u32,
+    /// The record.
+    pub place: usize,
+}
+
+/// What was accounted for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tasks whose intake was acknowledged.
+    pub acknowledged: u64,
+    /// Tasks of which nobody learned whether they were taken in.
+    pub open: u64,
+    /// Attempts that began.
+    pub started: u64,
+    /// Tasks that ended.
+    pub ended: u64,
+    /// Failures that led to another attempt.
+    pub retried: u64,
+    /// Claims that ended with their worker.
+    pub lost_claims: u64,
+    /// Settlements refused, one by one.
+    pub refused: u64,
+    /// Settlements refused with their worker, which had been lost.
+    pub retired: u64,
+}
+
+impl Fate {
+    /// Whether the task's life ended by it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Now(state) if !state.is_live())
+    }
+
+    /// Whether it was accepted.
+    pub fn is_accepted(self) -> bool {
+        matches!(self, Self::Now(_))
+    }
+}
+
+impl Try<'_> {
+    /// Whether it may have been taken in.
+    pub fn is_possible(&self) -> bool {
+        self.open || self.acknowledged.is_some()
+    }
+}
+
+impl<'a> Story<'a> {
+    /// The claim of a token.
+    pub fn claim(&self, token: &str) -> Option<&Claim<'a>> {
+        self.claims.iter().find(|claim| claim.token == token)
+    }
+
+    /// The life that a claim belongs to: the one written down, or else the only possible one.
+    pub fn life_of(&self, token: &str) -> Option<&'a str> {
+        if let Some(life) = self.claim(token).and_then(|claim| claim.life) {
+            return Some(life);
+        }
+        let mut possible = self.tries.iter().filter(|one| one.is_possible());
+        match (possible.next(), possible.next()) {
+            (Some(only), None) => Some(only.life),
+            _ => None,
+        }
+    }
+
+    /// How many lives there may have been.
+    pub fn possible_lives(&self) -> usize {
+        self.tries.iter().filter(|one| one.is_possible()).count()
+    }
+}
+
+/// The incarnation of a token.
+pub fn worker_of(token: &str) -> &str {
+    token.split(':').next().unwrap_or(token)
+}
+
+impl<'a> Book<'a> {
+    /// Puts records together, which are in the order of time.
+    pub fn read(entries: &'a [Entry]) -> Self {
+        let mut reading = Reading::new(entries);
+        for (place, entry) in entries.iter().enumerate() {
+            reading.take(place, entry);
+        }
+        reading.finish()
+    }
+
+    fn empty(entries: &'a [Entry]) -> Self {
+        Self { entries, rules: Rules::default(), queues: BTreeMap::new(), calls: Vec::new() }
+    }
+
+    /// What was accounted for.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for queue in self.queues.values() {
+            for story in queue.stories.values() {
+                let acknowledged = story.tries.iter().filter(|one| one.acknowledged.is_some()).count();
+                tally.acknowledged += acknowledged as u64;
+                tally.open += (story.possible_lives() - acknowledged) as u64;
+            }
+            let settlements = queue.stories.values().flat_map(|story| &story.settlements);
+            tally.retired += settlements.filter(|settlement| settlement.fate == Fate::Retired).count() as u64;
+            if let Some((_, stats)) = queue.last {
+                let counters = &stats.counters;
+                tally.started += counters.started;
+                tally.ended += counters.succeeded + counters.dead + counters.cancelled;
+                tally.retried += counters.retried;
+                tally.lost_claims += counters.lost;
+                tally.refused += counters.refused;
+            }
+        }
+        tally
+    }
+}
+
+/// An exchange that was sent.
+struct Sent<'a> {
+    queue: &'a str,
+    asked: (u64, usize),
+    finished: &'a [crate::history::Finished],
+    sendings: u32,
+    answered: bool,
+}
+
+struct Reading<'a> {
+    book: Book<'a>,
+    calls: HashMap<(&'a str, u64), usize>,
+    tries: Vec<Vec<(&'a str, &'a str, usize)>>,
+    cancels: HashMap<(&'a str, u64), (&'a str, &'a str, usize)>,
+    exchanges: HashMap<(&'a str, u64), Sent<'a>>,
+    told_starts: HashMap<&'a str, u64>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(entries: &'a [Entry]) -> Self {
+        Self {
+            book: Book::empty(entries),
+            calls: HashMap::new(),
+            tries: Vec::new(),
+            cancels: HashMap::new(),
+            exchanges: HashMap::new(),
+            told_starts: HashMap::new(),
+        }
+    }
+
+    fn queue(&mut self, queue: &'a str) -> &mut Queue<'a> {
+        self.book.queues.entry(queue).or_default()
+    }
+
+    fn story(&mut self, queue: &'a str, task: &'a str) -> &mut Story<'a> {
+        self.queue(queue).stories.entry(task).or_default()
+    }
+
+    fn take(&mut self, place: usize, entry: &'a Entry) {
+        let (at, by): (u64, &'a str) = (entry.at_us, &entry.by);
+        match &entry.record {
+            Record::Rules { lease_ms, loss_limit, told_in_full } => {
+                let told_in_full = told_in_full.iter().cloned().collect();
+                self.book.rules = Rules { lease_ms: *lease_ms, loss_limit: *loss_limit, told_in_full };
+            }
+            Record::Enqueue { call, queue, tasks } => self.enqueue((at, place), (by, *call), queue, tasks),
+            Record::Enqueued { call, answer } => self.enqueued((at, place), (by, *call), answer),
+            Record::Exchange { queue, worker, number, finished } => {
+                let asked = (at, place);
+                let sent = Sent { queue, asked, finished, sendings: 0, answered: false };
+                self.exchanges.entry((worker, *number)).or_insert(sent).sendings += 1;
+            }
+            Record::NotExchanged { worker, number, error } if error == RETIRED => {
+                self.retired(place, (worker, *number));
+            }
+            Record::Exchanged { queue, worker, number, settled, claims } => {
+                self.exchanged((at, place), queue, (worker, *number), settled, claims);
+            }
+            Record::Retire { queue, .. } => self.queue(queue).retires += 1,
+            Record::Maintained { queue, lost, .. } => {
+                let queue = self.queue(queue);
+                queue.lost += lost.len() as u64;
+                queue.lost_for_good += lost.iter().filter(|lost| lost.state == State::Dead).count() as u64;
+            }
+            Record::Cancel { call, queue, task } => {
+                let cancels = &mut self.story(queue, task).cancels;
+                cancels.push((at, place, None));
+                let which = cancels.len() - 1;
+                self.cancels.insert((by, *call), (queue, task, which));
+            }
+            Record::Cancelled { call, answer } => {
+                if let Some((queue, task, which)) = self.cancels.remove(&(by, *call))
+                    && let Some(cancel) = self.story(queue, task).cancels.get_mut(which)
+                {
+                    cancel.2 = Some(answer);
+                }
+            }
+            Record::Told { .. } => self.told((at, place), &entry.record),
+            Record::Figures { queue, stats, last } => {
+                let queue = self.queue(queue);
+                queue.figures.push((place, stats));
+                if *last {
+                    queue.last = Some((place, stats));
+                }
+            }
+            Record::Kept { queue, task, life, state, failures, losses } => {
+                let kept = Kept { life, state: *state, failures: *failures, losses: *losses, place };
+                self.story(queue, task).kept.push(kept);
+            }
+            _ => {}
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        asked: (u64, usize),
+        call: (&'a str, u64),
+        queue: &'a str,
+        tasks: &'a [crate::history::Handed],
+    ) {
+        let mut tries = Vec::with_capacity(tasks.len());
+        for handed in tasks {
+            let story = self.story(queue, &handed.task);
+            let known = story.tries.iter().position(|known| known.life == handed.life);
+            let which = known.unwrap_or_else(|| {
+                let (life, start) = (handed.life.as_str(), handed.start);
+                story.tries.push(Try { life, start, asked, acknowledged: None, open: false });
+                story.tries.len() - 1
+            });
+            tries.push((queue, handed.task.as_str(), which));
+        }
+        self.calls.insert(call, self.book.calls.len());
+        self.book.calls.push(Call { asked, answer: None });
+        self.tries.push(tries);
+    }
+
+    fn enqueued(&mut self, at: (u64, usize), call: (&'a str, u64), answer: &'a Answer) {
+        let Some(which) = self.calls.remove(&call) else { return };
+        self.book.calls[which].answer = Some((at.0, at.1, answer));
+        for (queue, task, which) in std::mem::take(&mut self.tries[which]) {
+            let Some(one) = self.story(queue, task).tries.get_mut(which) else { continue };
+            match answer {
+                Answer::Acknowledged => one.acknowledged = one.acknowledged.or(Some(at)),
+                Answer::Unknown { .. } => one.open = true,
+                Answer::Exists | Answer::StoreFull { .. } | Answer::Wrong { .. } => {}
+            }
+        }
+    }
+
+    fn exchanged(
+        &mut self,
+        (at, place): (u64, usize),
+        queue: &'a str,
+        exchange: (&'a str, u64),
+        settled: &'a [Option<State>],
+        claims: &'a [crate::history::Claimed],
+    ) {
+        if let Some(sent) = self.exchanges.get_mut(&exchange) {
+            let (asked, finished, again) = (sent.asked, sent.finished, std::mem::replace(&mut sent.answered, true));
+            self.queue(queue).answered.entry(exchange.0).or_default().push(asked);
+            if !again {
+                for (one, state) in finished.iter().zip(settled.iter().chain(std::iter::repeat(&None))) {
+                    let fate = state.map_or(Fate::Refused, Fate::Now);
+                    self.settlement(queue, one, asked, Some(place), fate);
+                }
+            }
+        }
+        for claim in claims {
+            let story = self.story(queue, &claim.task);
+            let new = Claim {
+                token: &claim.token,
+                life: Some(&claim.life),
+                attempt: claim.attempt,
+                store: Some((claim.started_ms, claim.enqueued_ms)),
+                seen: (at, place),
+            };
+            match story.claims.iter_mut().find(|known| known.token == claim.token) {
+                Some(known) if known.store.is_none() => *known = new,
+                Some(_) => {}
+                None => story.claims.push(new),
+            }
+        }
+    }
+
+    /// An incarnation that was over settled nothing, unless an earlier sending had done so before.
+    fn retired(&mut self, place: usize, exchange: (&'a str, u64)) {
+        let Some(sent) = self.exchanges.get_mut(&exchange).filter(|sent| !sent.answered && sent.sendings == 1) else {
+            return;
+        };
+        sent.answered = true;
+        let (queue, asked, finished) = (sent.queue, sent.asked, sent.finished);
+        for one in finished {
+            self.settlement(queue, one, asked, Some(place), Fate::Retired);
+        }
+    }
+
+    fn settlement(
+        &mut self,
+        queue: &'a str,
+        one: &'a crate::history::Finished,
+        asked: (u64, usize),
+        answered: Option<usize>,
+        fate: Fate,
+    ) {
+        let (token, outcome) = (one.token.as_str(), one.outcome.as_str());
+        let (retry_in_ms, timed_out) = (one.retry_in_ms, one.timed_out);
+        let settlement = Settlement { token, outcome, retry_in_ms, timed_out, asked, answered, fate };
+        self.story(queue, &one.task).settlements.push(settlement);
+    }
+
+    /// What a line of the program's log proves.
+    fn told(&mut self, (at, place): (u64, usize), record: &'a Record) {
+        let Record::Told { queue, task, event, token: Some(token), attempt, ran_ms, error } = record else { return };
+        let token = token.as_str();
+        if event == "started" {
+            self.told_starts.insert(token, at);
+        }
+        let began = self.told_starts.get(token).copied();
+        let story = self.story(queue, task);
+        if story.claim(token).is_none() {
+            let attempt = attempt.unwrap_or(0);
+            story.claims.push(Claim { token, life: None, attempt, store: None, seen: (at, place) });
+        }
+        let fate = match event.as_str() {
+            "succeeded" => Fate::Now(State::Succeeded),
+            "retrying" => Fate::Now(State::Retrying),
+            "dead" => Fate::Now(State::Dead),
+            "cancelled" => Fate::Now(State::Cancelled),
+            "released" => Fate::Now(State::Pending),
+            // The program also says so of settlements that its incarnation could no longer send.
+            "refused" if error.as_deref().is_some_and(|error| error.contains("too late")) => Fate::Refused,
+            "refused" => Fate::Retired,
+            _ => return,
+        };
+        // It was sent once the attempt was over. Its own clock tells when that began, in whole milliseconds.
+        let ran_us = ran_ms.unwrap_or(0).saturating_mul(1_000);
+        let asked = (began.map_or(0, |began| began.saturating_add(ran_us)), place);
+        let settlement = Settlement {
+            token,
+            outcome: event,
+            retry_in_ms: None,
+            timed_out: false,
+            asked,
+            answered: Some(place),
+            fate,
+        };
+        story.settlements.push(settlement);
+    }
+
+    fn finish(mut self) -> Book<'a> {
+        // What was sent and never answered.
+        for which in std::mem::take(&mut self.calls).into_values() {
+            for (queue, task, which) in std::mem::take(&mut self.tries[which]) {
+                if let Some(one) = self.story(queue, task).tries.get_mut(which) {
+                    one.open = true;
+                }
+            }
+        }
+        for sent in std::mem::take(&mut self.exchanges).into_values().filter(|sent| !sent.answered) {
+            for one in sent.finished {
+                self.settlement(sent.queue, one, sent.asked, None, Fate::Open);
+            }
+        }
+        self.book
+    }
+}
