@@ -97,10 +97,12 @@ def url_for_hello(system: System, server: Server) -> str:
     return f"sqlite:{INSTALLED}/scratch/hello-{system.name}" if system.scenes == ("sqlite",) else server.url
 
 
-def run_round(number: int, arguments: argparse.Namespace, systems: list[System], server: Server, results: Results) -> None:
+def run_round(
+    number: int, arguments: argparse.Namespace, systems: list[System], server: Server, results: Results
+) -> None:
     for scene in arguments.rows:
         for system in systems:
-            if scene not in system.scenes:
+            if scene not in system.scenes or number > system.rounds_of(scene):
                 continue
             began = time.monotonic()
             try:

@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 
 
 def describe(versions: dict[str, str], rounds: int, seconds: float) -> list[str]:
-    cores, load = os.cpu_count(), os.getloadavg()
-    redis = versions.get("redis", "?")
+    now = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC"
+    machine = f"{cpu()}, {os.cpu_count()} cores, Linux {platform.release()}, load {os.getloadavg()[0]:.1f} at the end"
+    redis = f"Redis {versions.get('redis', '?')} on loopback without persistence"
     return [
-        f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, {cpu()}, {cores} cores, Linux {platform.release()}, "
-        f"load {load[0]:.1f} at the end",
-        f"Redis {redis} on loopback without persistence, medians of {rounds} interleaved rounds, {seconds / 60:.0f} minutes",
+        f"{now}, {machine}",
+        f"{redis}, medians of {rounds} interleaved rounds, {seconds / 60:.0f} minutes",
         *(f"{name}: {version}" for name, version in versions.items() if name != "redis"),
     ]
 

@@ -7,8 +7,8 @@ import re
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .process import Failed
@@ -49,14 +49,14 @@ def serving(command: list[str], port_option: str) -> Iterator[int]:
         cwd=INSTALLED,
     )
     try:
-        wait_for_port(port, process)
+        wait_for_port(port, process, command[0])
         yield port
     finally:
         process.kill()
         process.wait(STOP_DEADLINE_S)
 
 
-def wait_for_port(port: int, process: subprocess.Popen) -> None:
+def wait_for_port(port: int, process: subprocess.Popen, program: str) -> None:
     until = time.monotonic() + START_DEADLINE_S
     while process.poll() is None and time.monotonic() < until:
         try:
@@ -64,7 +64,7 @@ def wait_for_port(port: int, process: subprocess.Popen) -> None:
             return
         except OSError:
             time.sleep(0.02)
-    raise Failed(f"{process.args[0]} does not serve on port {port}")
+    raise Failed(f"{program} does not serve on port {port}")
 
 
 def requests_per_second(port: int) -> float:
@@ -73,7 +73,18 @@ def requests_per_second(port: int) -> float:
     script = str(Path(HERE) / "bench" / "enqueue.lua")
     address = f"http://127.0.0.1:{port}/enqueue"
     done = subprocess.run(
-        [wrk, "--threads", "1", "--connections", str(CONNECTIONS), "--duration", f"{SECONDS}s", "--script", script, address],
+        [
+            wrk,
+            "--threads",
+            "1",
+            "--connections",
+            str(CONNECTIONS),
+            "--duration",
+            f"{SECONDS}s",
+            "--script",
+            script,
+            address,
+        ],
         capture_output=True,
         text=True,
         timeout=WRK_DEADLINE_S,

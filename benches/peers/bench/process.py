@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import time
+from contextlib import suppress
 from typing import Any
 
 START_DEADLINE_S = 30
-STOP_DEADLINE_S = 2
+STOP_DEADLINE_S = 10  # a killed process of a busy machine takes a moment to be gone
 
 
 class Failed(Exception):
@@ -18,23 +20,26 @@ class Failed(Exception):
 
 
 class Process:
-    """One process; a context manager that ends it with all that it started."""
+    """One process; a context manager that ends it with all that it started.
+
+    What it complains of is shown with PEERS_STDERR=1.
+    """
 
     def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
-        self._errors = open(os.devnull, "wb") if not os.environ.get("PEERS_STDERR") else None
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._errors,
+            stderr=None if os.environ.get("PEERS_STDERR") else subprocess.DEVNULL,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
-        self._name = os.path.basename(command[0])
         self._unread = b""
+        assert self._process.stdin and self._process.stdout  # they are pipes
+        self._input, self._output = self._process.stdin, self._process.stdout
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)
-        os.set_blocking(self._process.stdout.fileno(), False)
+        self._selector.register(self._output, selectors.EVENT_READ)
+        os.set_blocking(self._output.fileno(), False)
         try:
             self.version = self.ask("hello", deadline=START_DEADLINE_S)["version"]
         except Failed:
@@ -48,8 +53,8 @@ class Process:
 
     def tell(self, *words: object) -> None:
         try:
-            self._process.stdin.write((" ".join(map(str, words)) + "\n").encode())
-            self._process.stdin.flush()
+            self._input.write((" ".join(map(str, words)) + "\n").encode())
+            self._input.flush()
         except BrokenPipeError as error:
             raise Failed(f"it ended before '{words[0]}'") from error
 
@@ -67,7 +72,7 @@ class Process:
             left = until - time.monotonic()
             if left <= 0 or not self._selector.select(left):
                 raise Failed(f"no answer in time to '{question}'")
-            chunk = self._process.stdout.read(1 << 16)
+            chunk = self._output.read(1 << 16)
             if chunk == b"":
                 raise Failed(f"it ended during '{question}'")
             self._unread += chunk or b""
@@ -83,15 +88,9 @@ class Process:
     def end(self) -> None:
         """Kills its whole process group: what it would do on a good end is not measured."""
         self._selector.close()
-        try:
-            os.killpg(self._process.pid, 9)
-        except ProcessLookupError:
-            pass
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait(STOP_DEADLINE_S)
-        self._process.stdout.close()
-        try:
-            self._process.stdin.close()
-        except BrokenPipeError:
-            pass  # it was told something that it will not hear
-        if self._errors:
-            self._errors.close()
+        self._output.close()
+        with suppress(BrokenPipeError):  # it was told something that it will not hear
+            self._input.close()

@@ -7,6 +7,7 @@ depend on them. What a system cannot do it leaves out of `scenes`.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ HERE = Path(__file__).resolve().parents[1]
 TARGET = HERE.parents[1] / "target"
 INSTALLED = TARGET / "peers"
 
+PYTHON_ENVIRONMENT = {"PYTHONPATH": str(HERE / "python"), "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 ALL_SCENES = ("drain100", "drain10", "aof", "callers", "single", "idle", "commands")
 
 
@@ -40,10 +42,14 @@ class System:
     """Calls of one caller."""
     calls: int = 20_000
     """Calls of 16 or 256 callers."""
-    environment: tuple[tuple[str, str], ...] = ()
+    idle_rounds: int = sys.maxsize
+    """In how many rounds idle latency is measured: one is enough where it is half a minute each time."""
 
     def start(self, url: str) -> Process:
-        return Process([*self.command, url], dict(self.environment))
+        return Process([*self.command, url], PYTHON_ENVIRONMENT)
+
+    def rounds_of(self, scene: str) -> int:
+        return self.idle_rounds if scene == "idle" else sys.maxsize
 
     def is_installed(self) -> bool:
         return all(Path(word).exists() for word in self.command if word.startswith("/"))
@@ -58,17 +64,15 @@ def rust(name: str) -> tuple[str, ...]:
     return (str(INSTALLED / "rust" / "release" / f"peer-{name}"),)
 
 
-def python(name: str) -> dict[str, tuple]:
-    return {
-        "command": (str(INSTALLED / name / "bin" / "python"), str(HERE / name / "peer.py")),
-        "environment": (("PYTHONPATH", str(HERE / "python")), ("PYTHONUNBUFFERED", "1"), ("PYTHONDONTWRITEBYTECODE", "1")),
-    }
+def python(name: str) -> tuple[str, ...]:
+    return (str(INSTALLED / name / "bin" / "python"), str(HERE / name / "peer.py"))
 
 
 TIDEMILL_PEER = str(Path(os.environ.get("TIDEMILL_PEER", TARGET / "release" / "tidemill-peer")))
 TIDEMILL = str(Path(os.environ.get("TIDEMILL", TARGET / "release" / "tidemill")))
 BARE_HTTP = str(Path(TIDEMILL_PEER).with_name("bare-http"))
 
+PYTHON_SCENES = ("drain10", "single", "idle")
 SYSTEMS = [
     System(
         "tidemill",
@@ -78,19 +82,28 @@ SYSTEMS = [
         single=5_000,
         calls=100_000,
     ),
-    System("ceiling", rust("ceiling"), ("drain100", "aof", "single", "commands"),
-        drain=100_000, single=5_000, batch=100, flights=8),
+    System(
+        "ceiling",
+        rust("ceiling"),
+        ("drain100", "aof", "single", "commands"),
+        drain=100_000,
+        batch=100,
+        flights=8,
+        single=5_000,
+    ),
     System("bullmq", ("node", str(INSTALLED / "bullmq" / "peer.mjs")), more_flights=1),
     System("asynq", (str(INSTALLED / "asynq" / "asynq"),), drain=20_000, bulk_callers=16),
     System("sidekiq", rust("rusty-sidekiq"), bulk_callers=16),
-    # Its fetch fails where more than about 7,000 tasks are due.
-    System("apalis", rust("apalis-redis"), preload=6_000, drain=5_500),
-    System("celery", **python("celery"), scenes=("drain10", "single", "idle", "commands"), preload=6_000, drain=3_000, more_flights=1),
-    System("dramatiq", **python("dramatiq"), scenes=("drain10", "single", "idle"), preload=10_000, drain=8_000, more_flights=1),
-    System("taskiq", **python("taskiq"), scenes=("drain10", "drain100", "single", "idle"), preload=10_000, drain=8_000, more_flights=1),
-    System("arq", **python("arq"), scenes=("drain10", "single", "idle"), preload=4_000, drain=500, more_flights=1),
-    System("rq", **python("rq"), scenes=("drain10", "single", "idle"), preload=4_000, drain=300, more_flights=1),
-    System("tidemill-sqlite", (TIDEMILL_PEER,), ("sqlite",), preload=100_000, drain=100_000),
-    System("huey-sqlite", **python("huey"), scenes=("sqlite",), preload=4_000, drain=3_000),
+    # Its fetch fails where more than about 7,000 tasks are due, and an idle worker looks every 30 s.
+    System("apalis", rust("apalis-redis"), preload=6_000, drain=5_500, idle_rounds=1),
+    System("celery", python("celery"), scenes=(*PYTHON_SCENES, "commands"), preload=6_000, drain=3_000, more_flights=1),
+    System("dramatiq", python("dramatiq"), scenes=PYTHON_SCENES, preload=10_000, drain=8_000, more_flights=1),
+    System(
+        "taskiq", python("taskiq"), scenes=(*PYTHON_SCENES, "drain100"), preload=10_000, drain=8_000, more_flights=1
+    ),
+    System("arq", python("arq"), scenes=PYTHON_SCENES, preload=4_000, drain=500, more_flights=1),
+    System("rq", python("rq"), scenes=PYTHON_SCENES, preload=4_000, drain=300, more_flights=1),
+    System("tidemill-sqlite", (TIDEMILL_PEER,), ("sqlite",), drain=100_000),
+    System("huey-sqlite", python("huey"), scenes=("sqlite",), preload=4_000, drain=3_000),
     System("bare-http", (BARE_HTTP,), ("http",)),
 ]

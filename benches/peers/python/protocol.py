@@ -40,7 +40,7 @@ class Tally:
 
     def told(self) -> dict[str, int]:
         with self._values.get_lock():
-            return dict(zip(("handled", "first", "last"), self._values))
+            return dict(zip(("handled", "first", "last"), self._values, strict=True))
 
 
 class Ids:

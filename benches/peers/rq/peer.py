@@ -25,8 +25,8 @@ class Peer:
         queue.enqueue_call(tasks.nothing, (FILLING,), job_id=self._ids.next(), **NO_RESULT)
 
     def enqueue_batch(self, count: int) -> None:
-        job = lambda: Queue.prepare_data(tasks.nothing, (FILLING,), job_id=self._ids.next(), **NO_RESULT)  # noqa: E731
-        queue.enqueue_many([job() for _ in range(count)])
+        ids = [self._ids.next() for _ in range(count)]
+        queue.enqueue_many([Queue.prepare_data(tasks.nothing, (FILLING,), job_id=id, **NO_RESULT) for id in ids])
 
     def ping(self) -> None:
         connection.ping()
