@@ -120,7 +120,9 @@ async fn exchange(mut connection: Connection, number: usize, sha: Vec<u8>, tally
         ensure!(parts.len() % 2 == 0, "an id without a record");
         held = parts.into_iter().step_by(2).collect();
         before = token;
-        held.iter().for_each(|_| tally.started());
+        for _ in &held {
+            tally.started();
+        }
         if held.is_empty() {
             break;
         }

@@ -45,12 +45,11 @@ struct Tidemill {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let (store, client): (Arc<dyn Broker>, _) = match args.url.strip_prefix("sqlite:") {
-        Some(folder) => (SqliteBroker::open(SqliteOptions::new(folder))?, None),
-        None => {
-            let client = redis::Client::open(args.url.as_str())?.get_connection_manager().await?;
-            (RedisBroker::open(&args.url)?, Some(client))
-        }
+    let (store, client): (Arc<dyn Broker>, _) = if let Some(folder) = args.url.strip_prefix("sqlite:") {
+        (SqliteBroker::open(SqliteOptions::new(folder))?, None)
+    } else {
+        let client = redis::Client::open(args.url.as_str())?.get_connection_manager().await?;
+        (RedisBroker::open(&args.url)?, Some(client))
     };
     let queue = QueueName::new("bench".to_owned())?;
     store.ensure_queue(&queue, &without_history()).await?;
