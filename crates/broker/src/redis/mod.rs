@@ -63,6 +63,8 @@ use topology::Topology;
 use waiter::Waiters;
 
 pub(crate) use place::speaks;
+#[cfg(feature = "conformance")]
+pub(crate) use slots::SLOTS;
 
 /// A [`Broker`](crate::Broker) on Redis or Valkey.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use redis::{FromRedisValue as _, Value};
 /// What stands for a host that nobody knows.
 const UNKNOWN: &str = "?";
 /// How many slots a Cluster has.
-pub(super) const SLOTS: u16 = 16_384;
+pub(crate) const SLOTS: u16 = 16_384;
 
 /// The slot of a key: the checksum of what is between its first braces, or of all of it where there is nothing.
 pub(super) fn slot(key: &[u8]) -> u16 {
