@@ -7,7 +7,7 @@ mod load;
 use std::time::Duration;
 
 use load::Load;
-use tidemill_broker::conformance::fleet::{Cluster, eventually, is_primary};
+use tidemill_broker::conformance::fleet::{Cluster, crash, eventually, is_primary};
 use tidemill_broker::redis::RedisBroker;
 use tidemill_broker::{Broker, BrokerError, Delivery, Exchange, Exchanged, Settled};
 use tidemill_core::{
@@ -203,33 +203,13 @@ async fn a_coordinated_failover_of_a_node_loses_nothing_and_doubles_nothing() {
     assert_eq!((account.missing, account.settled_twice), (0, 0), "{account:?}");
 }
 
-/// Kills the primary while its replica has not heard of the last writes.
-async fn crash(cluster: &Cluster, load: &Load) {
-    load.more(100).await;
-    // For so long the replica takes nothing in, while the primary goes on.
-    let deaf = cluster.replicas[0].ask::<()>(&["DEBUG", "SLEEP", "0.6"]);
-    let killed = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        cluster.primaries[0].kill();
-    };
-    tokio::join!(deaf, killed);
-    is_primary(&cluster.replicas[0]).await;
-    load.more(100).await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_failover_of_a_node_loses_nothing_that_a_replica_was_waited_for() {
     let cluster = Cluster::start(3, 1).await;
     let name = queue_at(&cluster, 0).await;
     let load = Load::begin(&cluster.url(), &name, 1).await;
     load.more(100).await;
-    let deaf = cluster.replicas[0].ask::<()>(&["DEBUG", "SLEEP", "0.6"]);
-    let killed = async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        cluster.primaries[0].kill();
-    };
-    tokio::join!(deaf, killed);
-    is_primary(&cluster.replicas[0]).await;
+    crash(&cluster.primaries[0], &cluster.replicas[0]).await;
     // The new primary has no replica, so that nothing is acknowledged until it gets one.
     cluster.primaries[0].restart();
     load.more(100).await;
@@ -243,7 +223,9 @@ async fn a_crash_failover_of_a_node_loses_what_no_replica_had_and_nothing_else_g
     let cluster = Cluster::start(3, 1).await;
     let name = queue_at(&cluster, 0).await;
     let load = Load::begin(&cluster.url(), &name, 0).await;
-    crash(&cluster, &load).await;
+    load.more(100).await;
+    crash(&cluster.primaries[0], &cluster.replicas[0]).await;
+    load.more(100).await;
     let account = load.end().await;
     println!("a crash failover in a Cluster without replicas waited for: {account:?}");
     assert!(account.missing > 0, "the replica was deaf, so that something must have been lost: {account:?}");

@@ -197,13 +197,37 @@ impl Watched {
     /// Makes the replica take over in good order.
     pub async fn fail_over(&self) {
         eventually(async || self.sentinels[0].try_ask::<()>(&["SENTINEL", "FAILOVER", PRIMARY]).await.is_ok()).await;
+        self.has_failed_over().await;
+    }
+
+    /// Waits until all Sentinels say that the replica is the primary now.
+    pub async fn has_failed_over(&self) {
         is_primary(&self.servers[1]).await;
+        let expected = self.servers[1].port().to_string();
+        for sentinel in &self.sentinels {
+            eventually(async || {
+                let found: Vec<String> = sentinel.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", PRIMARY]).await;
+                found[1] == expected
+            })
+            .await;
+        }
+    }
+
+    /// Starts the primary of the start again, as the replica of the other. Without persistence it comes back empty: before the
+    /// Sentinels have agreed on the other, clients would still be sent there.
+    pub async fn rejoin(&self) {
+        self.has_failed_over().await;
+        self.servers[0].restart();
+        let () = self.servers[0].ask(&["REPLICAOF", "127.0.0.1", &self.servers[1].port().to_string()]).await;
+        replicates(&self.servers[0]).await;
     }
 }
 
 /// Waits until a server takes writes.
 pub async fn is_primary(server: &RedisServer) {
-    eventually(async || server.ask::<String>(&["INFO", "replication"]).await.contains("role:master\r\n")).await;
+    // Sentinels cut the connections of a server whose role they change.
+    let role = async || server.try_ask::<String>(&["INFO", "replication"]).await;
+    eventually(async || role().await.is_ok_and(|info| info.contains("role:master\r\n"))).await;
 }
 
 /// Waits until a replica has caught up with its primary.
@@ -213,6 +237,21 @@ pub async fn replicates(server: &RedisServer) {
         info.contains("role:slave") && info.contains("master_link_status:up")
     })
     .await;
+}
+
+/// Kills a primary whose replica lacks its last writes, and waits until the replica has taken over: while it was deaf, the
+/// primary has acknowledged more.
+pub async fn crash(primary: &RedisServer, replica: &RedisServer) {
+    let deaf = replica.ask::<()>(&["DEBUG", "SLEEP", "1"]);
+    let killed = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        // What is in flight would be heard later; what is written after this, by nobody.
+        let _: u64 = primary.ask(&["CLIENT", "KILL", "TYPE", "replica"]).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        primary.kill();
+    };
+    tokio::join!(deaf, killed);
+    is_primary(replica).await;
 }
 
 /// Waits for a condition, and panics where it does not come about.

@@ -157,6 +157,10 @@ impl Link {
         let (verdict, error, is_news) = match node.turn(traffic).await {
             Err(error) => (None, error, false),
             Ok(mut turn) => match self.send(call, &node, &mut turn, asking, deadline).await {
+                Ok(_) if self.topology.has_left(&node) => {
+                    let reason = format!("{} answered, but another server had taken over: repeat it", node.name);
+                    return Err(BrokerError::Unavailable { operation: call.operation, reason });
+                }
                 Ok(value) => return Ok(Step::Done(value)),
                 Err(Trouble::Told(error)) => return Err(error),
                 Err(Trouble::Met(error)) => {

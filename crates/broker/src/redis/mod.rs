@@ -109,7 +109,7 @@ impl RedisBroker {
         let place = Place::of(access)?;
         let address = place.describe();
         let dialer = Dialer::new(&place, access)?;
-        let topology = Arc::new(Topology::new(place, dialer)?);
+        let topology = Topology::new(place, dialer)?;
         Ok(Arc::new(Self {
             address,
             link: Link::new(Arc::clone(&topology), clock, access.durability),

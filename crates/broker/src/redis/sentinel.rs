@@ -1,4 +1,7 @@
 //! What Sentinels say of where the primary is.
+//!
+//! They are asked when something is in doubt, and listened to all the time: after a failover that they were told to make,
+//! the old primary lives on, and takes writes that will be lost, until they get round to making it a replica (8 s).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,7 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use redis::{Client, RedisError};
-use tokio::time::timeout;
+use tokio::time::{interval, sleep, timeout};
 
 use super::dial;
 use crate::error::{BrokerError, Result};
@@ -15,6 +18,15 @@ use crate::error::{BrokerError, Result};
 const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
 /// How much longer than the first the others get: one that was cut off from them knows an older primary.
 const OTHERS_GET: Duration = Duration::from_millis(100);
+
+/// The channel on which a Sentinel says that another server is the primary.
+const SWITCHED: &str = "+switch-master";
+/// How long it may take to be heard.
+const LISTEN_DEADLINE: Duration = Duration::from_secs(2);
+/// The pause before the next Sentinel is listened to.
+const LISTEN_PAUSE: Duration = Duration::from_millis(500);
+/// How often the one that is listened to is asked whether it still lives.
+const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the primary is: host and port.
 pub(super) type Found = (String, u16);
@@ -41,6 +53,40 @@ pub(super) async fn ask(sentinels: &[Client], name: &str) -> Result<Found> {
     }
     let (_, found) = best.ok_or_else(|| refused(name, worst.as_ref()))?;
     Ok(found)
+}
+
+/// Calls `switched` whenever a Sentinel says that another server is the primary now, and when it may have said so while it
+/// was not heard. One Sentinel is listened to at a time; where that fails, the next. Never ends.
+pub(super) async fn listen(sentinels: Vec<Client>, switched: impl AsyncFn()) {
+    for sentinel in sentinels.iter().cycle() {
+        if let Err(error) = listen_to(sentinel, &switched).await {
+            tracing::debug!(%error, "a Sentinel cannot be listened to");
+        }
+        sleep(LISTEN_PAUSE).await;
+    }
+}
+
+async fn listen_to(sentinel: &Client, switched: &impl AsyncFn()) -> redis::RedisResult<()> {
+    let late = || RedisError::from((redis::ErrorKind::Io, "no answer in time"));
+    let connecting = async {
+        let (mut sink, stream) = sentinel.get_async_pubsub().await?.split();
+        sink.subscribe(SWITCHED).await?;
+        Ok((sink, stream))
+    };
+    let (mut sink, mut stream) = timeout(LISTEN_DEADLINE, connecting).await.unwrap_or_else(|_| Err(late()))?;
+    switched().await;
+    let mut ping = interval(PING_EVERY);
+    loop {
+        tokio::select! {
+            message = stream.next() => match message {
+                Some(_) => switched().await,
+                None => return Ok(()),
+            },
+            _ = ping.tick() => {
+                timeout(LISTEN_DEADLINE, sink.ping::<redis::Value>()).await.unwrap_or_else(|_| Err(late()))?;
+            }
+        }
+    }
 }
 
 async fn one(sentinel: &Client, name: &str) -> redis::RedisResult<(u64, Found)> {

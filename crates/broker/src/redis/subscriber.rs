@@ -97,6 +97,7 @@ impl Subscriber {
 
     /// Ends all subscriptions.
     pub(super) fn close(&self) {
+        self.hub.topology.close();
         for (_, listener) in self.hub.listeners.lock().unwrap_or_else(PoisonError::into_inner).drain() {
             listener.task.abort();
         }

@@ -1,11 +1,12 @@
 //! Which server keeps a queue: known once, asked for again when a server says or shows that it is another now.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use redis::Client;
 use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::dial::Dialer;
@@ -35,6 +36,14 @@ pub(super) struct Topology {
     /// Until when nobody need ask again.
     rest: Mutex<Option<Instant>>,
     changes: watch::Sender<u64>,
+    /// Listens to the Sentinels, where there are any.
+    listener: OnceLock<JoinHandle<()>>,
+}
+
+impl Drop for Topology {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 enum Known {
@@ -79,7 +88,7 @@ impl View {
 }
 
 impl Topology {
-    pub(super) fn new(place: Place, dialer: Dialer) -> Result<Self> {
+    pub(super) fn new(place: Place, dialer: Dialer) -> Result<Arc<Self>> {
         const OPERATION: &str = "open";
         let client = dialer.first().map_err(|error| classify(OPERATION, &error))?;
         let form = match place.form {
@@ -95,7 +104,39 @@ impl Topology {
         };
         let view = View { is_stale: true, ..View::default() };
         let (changes, _) = watch::channel(0);
-        Ok(Self { dialer, form, view: RwLock::new(view), rest: Mutex::default(), changes })
+        let watched = match &form {
+            Known::Sentinel { sentinels, .. } => Some(sentinels.clone()),
+            _ => None,
+        };
+        let topology =
+            Self { dialer, form, view: RwLock::new(view), rest: Mutex::default(), changes, listener: OnceLock::new() };
+        let topology = Arc::new(topology);
+        if let Some(sentinels) = watched {
+            let weak = Arc::downgrade(&topology);
+            let listener = tokio::spawn(sentinel::listen(sentinels, async move || {
+                if let Some(topology) = weak.upgrade() {
+                    topology.doubt();
+                    if let Err(error) = topology.locate(0).await {
+                        tracing::debug!(%error, "a Sentinel spoke of another primary, which none of them names");
+                    }
+                }
+            }));
+            topology.listener.get_or_init(|| listener);
+        }
+        Ok(topology)
+    }
+
+    /// Ends what it does by itself.
+    pub(super) fn close(&self) {
+        if let Some(listener) = self.listener.get() {
+            listener.abort();
+        }
+    }
+
+    /// Whether another server has taken over from this one, which may live on and answer, in vain: its writes since are lost
+    /// as soon as it follows the other. (A Cluster's slot takes with it what was written.)
+    pub(super) fn has_left(&self, node: &Node) -> bool {
+        matches!(self.form, Known::Sentinel { .. }) && self.known(0).is_some_and(|known| known.name != node.name)
     }
 
     /// Whether slots have several homes.

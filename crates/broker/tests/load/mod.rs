@@ -45,6 +45,7 @@ struct Shared {
 
 /// What became of it all.
 #[derive(Debug)]
+#[allow(dead_code)] // printed
 pub(crate) struct Account {
     pub(crate) acknowledged: usize,
     /// Acknowledged, but unknown to the store in the end.
