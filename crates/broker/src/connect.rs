@@ -165,6 +165,8 @@ fn shown(url: &str) -> String {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
+    // Whatever this password holds, it ends what is shown.
+    let rest = rest.split("sentinel_password=").next().unwrap_or_default();
     // The URL of a socket has its password in the query.
     let (rest, hidden) = match rest.rsplit_once('@') {
         Some((_, rest)) if !scheme.contains("unix") => (rest, "…@"),
@@ -184,6 +186,8 @@ mod tests {
             ("rediss://u:p@ss?w/rd@host:1/0?x=y", "rediss://…@host:1/0"),
             ("redis+unix:///run/r.sock?user=u&pass=p@ss", "redis+unix:///run/r.sock"),
             ("u:pass@host", "…@host"),
+            ("redis+sentinel://u:p@one:1,two/prime/0?sentinel_password=p@ss", "redis+sentinel://…@one:1,two/prime/0"),
+            ("redis+sentinel://one/prime?sentinel_username=u&sentinel_password=p@ss", "redis+sentinel://one/prime"),
             ("sqlite:/data/a@b", "sqlite:/data/a@b"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
@@ -216,6 +220,15 @@ mod tests {
                 "/nowhere",
             ),
             (Access { password: password.clone(), ..Access::new("sqlite:./x") }, "asks for no broker.username"),
+            (
+                Access {
+                    durability: Durability { replicas: 1, ..Durability::default() },
+                    ..Access::new("sqlite:./x")
+                },
+                "durability.replicas is 1",
+            ),
+            (Access::new("redis+cluster://u:chaff@host/1"), "no databases"),
+            (Access::new("rediss+raft://u:chaff@host"), "names no store"),
             (Access { password, ..Access::new("u:chaff@host") }, "names no store"),
         ];
         for (access, expected) in refused {

@@ -1,18 +1,18 @@
 //! Waiting for work: one connection per queue that is waited for, with a blocking pop on the wake-up marker.
 //!
 //! A blocking pop is never abandoned half-way: a pop that nobody hears any more could swallow the marker. So it runs in a
-//! task of its own, which puts a marker back that came when nobody in this process waited any more: another's may.
+//! task of its own, which puts a marker back that came when nobody in this process waited any more: another's may. Each
+//! marker is handed to one who waits, who is then no longer counted: one that was woken and has not left yet takes no other.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use tidemill_core::QueueName;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::dial;
@@ -36,21 +36,38 @@ pub(super) struct Waiters {
     lines: Mutex<HashMap<QueueName, Arc<Line>>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Line {
-    /// How many wait now.
-    asking: AtomicUsize,
+    /// Who waits now, and perhaps some that have left.
+    waiting: Mutex<VecDeque<oneshot::Sender<()>>>,
     asked: Notify,
-    woken: Notify,
+    /// A marker was swallowed: whoever waits next need not.
+    owes: AtomicBool,
     popper: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// Counts one who waits, until dropped.
-struct Asking<'a>(&'a Line);
+impl Line {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<oneshot::Sender<()>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.0.asking.fetch_sub(1, Ordering::Relaxed);
+    fn is_awaited(&self) -> bool {
+        let mut waiting = self.waiting();
+        waiting.retain(|waiter| !waiter.is_closed());
+        !waiting.is_empty()
+    }
+
+    /// Wakes the one that has waited longest. Whether there was one.
+    fn wake(&self) -> bool {
+        let mut waiting = self.waiting();
+        std::iter::from_fn(|| waiting.pop_front()).any(|waiter| waiter.send(()).is_ok())
+    }
+
+    /// Wakes whoever waits, or will wait next.
+    fn owe(&self) {
+        if !self.wake() {
+            self.owes.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -62,10 +79,13 @@ impl Waiters {
     /// Waits for the marker of `queue`, or until `until` has passed.
     pub(super) async fn wait(&self, queue: &QueueName, until: Duration) {
         let line = self.line(queue);
-        line.asking.fetch_add(1, Ordering::Relaxed);
-        let _asking = Asking(&line);
+        if line.owes.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let (waiter, woken) = oneshot::channel();
+        line.waiting().push_back(waiter);
         line.asked.notify_one();
-        if timeout(until, line.woken.notified()).await.is_err() {
+        if !matches!(timeout(until, woken).await, Ok(Ok(()))) {
             tracing::trace!(%queue, "waited in vain");
         }
     }
@@ -76,7 +96,7 @@ impl Waiters {
             if let Some(popper) = line.popper.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 popper.abort();
             }
-            line.woken.notify_waiters();
+            line.waiting().clear();
         }
     }
 
@@ -85,12 +105,7 @@ impl Waiters {
         if let Some(line) = lines.get(queue) {
             return Arc::clone(line);
         }
-        let line = Arc::new(Line {
-            asking: AtomicUsize::new(0),
-            asked: Notify::new(),
-            woken: Notify::new(),
-            popper: Mutex::new(None),
-        });
+        let line = Arc::new(Line::default());
         let marker = key(queue, "wake");
         let popper = Popper {
             slot: slot(marker.as_bytes()),
@@ -124,19 +139,20 @@ struct Popper {
 impl Popper {
     async fn serve(mut self, line: Arc<Line>) {
         loop {
-            if line.asking.load(Ordering::Relaxed) == 0 {
+            if !line.is_awaited() {
                 line.asked.notified().await;
                 continue;
             }
             match self.pop().await {
-                Ok(true) if line.asking.load(Ordering::Relaxed) == 0 => self.put_back(&line).await,
-                Ok(true) => line.woken.notify_one(),
+                Ok(true) if line.wake() => {}
+                Ok(true) => self.put_back(&line).await,
                 Ok(false) => {}
                 Err(error) => {
                     tracing::debug!(%error, "the waiting connection failed");
                     self.find_out(&error);
                     sleep(PAUSE).await;
-                    line.woken.notify_one();
+                    // A marker may have been lost: there may be work.
+                    line.owe();
                 }
             }
         }
@@ -144,12 +160,12 @@ impl Popper {
 
     /// Leaves the marker to another process; where that fails, to whoever waits here next.
     async fn put_back(&mut self, line: &Line) {
-        let Some((_, connection)) = &mut self.connected else { return line.woken.notify_one() };
+        let Some((_, connection)) = &mut self.connected else { return line.owe() };
         let mut command = redis::cmd("RPUSH");
         command.arg(&self.marker).arg("1");
         if !matches!(timeout(POP_GRACE, command.query_async::<u64>(connection)).await, Ok(Ok(_))) {
             tracing::debug!("a wake-up that nobody waits for could not be put back");
-            line.woken.notify_one();
+            line.owe();
         }
     }
 
