@@ -221,10 +221,7 @@ mod tests {
             ),
             (Access { password: password.clone(), ..Access::new("sqlite:./x") }, "asks for no broker.username"),
             (
-                Access {
-                    durability: Durability { replicas: 1, ..Durability::default() },
-                    ..Access::new("sqlite:./x")
-                },
+                Access { durability: Durability { replicas: 1, ..Durability::default() }, ..Access::new("sqlite:./x") },
                 "durability.replicas is 1",
             ),
             (Access::new("redis+cluster://u:chaff@host/1"), "no databases"),

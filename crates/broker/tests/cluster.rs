@@ -52,7 +52,9 @@ async fn every_script_is_refused_while_a_slot_is_on_its_way(cluster: &Cluster) {
     broker.register(&queue, &worker).await.unwrap();
     broker.enqueue(&queue, &[task("held"), task("waits")], RequestId([1; 8])).await.unwrap();
     let exchange = Exchange { worker: worker.id, number: 1, finished: Vec::new(), want: 1 };
-    let Exchanged::Done { claims, .. } = broker.exchange(&queue, &exchange).await.unwrap() else { panic!("registered") };
+    let Exchanged::Done { claims, .. } = broker.exchange(&queue, &exchange).await.unwrap() else {
+        panic!("registered")
+    };
     let settle = Settlement {
         task: claims[0].task.clone(),
         token: claims[0].token,
@@ -93,18 +95,21 @@ async fn every_script_is_refused_while_a_slot_is_on_its_way(cluster: &Cluster) {
         let id = TaskId::new("waits").unwrap();
         let more = [task("more")];
         // Settling (allow-oom), writing, reading (no-writes), all at once since each takes as long as it may.
-        let (exchanged, enqueued, cancelled, stats, got) = tokio::join!(
+        // All keys of `register` are there at first; the one that never is keeps it from beginning.
+        let (exchanged, enqueued, cancelled, stats, got, registered) = tokio::join!(
             broker.exchange(&queue, &emptying),
             broker.enqueue(&queue, &more, RequestId([2; 8])),
             broker.cancel(&queue, &id),
             broker.stats(&queue),
             broker.get(&queue, &id),
+            broker.register(&queue, &worker),
         );
         unavailable("exchange", exchanged.err());
         unavailable("enqueue", enqueued.err());
         unavailable("cancel", cancelled.err());
         unavailable("stats", stats.err());
         unavailable("get", got.err());
+        unavailable("register", registered.err());
     }
     cluster.end_move(slot, 0, 1).await;
 

@@ -9,7 +9,9 @@ use redis::FromRedisValue as _;
 use tidemill_broker::conformance::fleet::{self, replicates};
 use tidemill_broker::conformance::server::RedisServer;
 use tidemill_broker::redis::RedisBroker;
-use tidemill_broker::{Access, Authorities, Broker, BrokerError, Delivery, Durability, Exchange, Exchanged, Ownership, Settled};
+use tidemill_broker::{
+    Access, Authorities, Broker, BrokerError, Delivery, Durability, Exchange, Exchanged, Ownership, Settled,
+};
 use tidemill_core::{
     NewTask, Outcome, QueueName, QueueOwner, QueueSettings, RequestId, Settlement, State, TaskId, TaskType, WorkerId,
     WorkerInfo,
@@ -498,7 +500,8 @@ async fn a_primary_that_became_a_replica_behind_a_service_is_left_for_the_new_on
     // Whoever watches is told that something may be missing, and hears what happens there.
     let heard = async { while events.next().await != Some(Delivery::Gap) {} };
     tokio::time::timeout(SOON, heard).await.unwrap();
-    let listens = async || second.ask::<(String, u64)>(&["PUBSUB", "NUMSUB", "tidemill:{particular}:channel"]).await.1 == 1;
+    let listens =
+        async || second.ask::<(String, u64)>(&["PUBSUB", "NUMSUB", "tidemill:{particular}:channel"]).await.1 == 1;
     fleet::eventually(listens).await;
     serving.abort();
 }
@@ -506,8 +509,12 @@ async fn a_primary_that_became_a_replica_behind_a_service_is_left_for_the_new_on
 #[tokio::test(flavor = "multi_thread")]
 async fn what_too_few_replicas_have_is_not_acknowledged_and_is_when_it_is_repeated() {
     let primary = RedisServer::start_with(&["--enable-debug-command", "yes"]);
-    let replica =
-        RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {}", primary.port()), "--enable-debug-command", "yes"]);
+    let replica = RedisServer::start_with(&[
+        "--replicaof",
+        &format!("127.0.0.1 {}", primary.port()),
+        "--enable-debug-command",
+        "yes",
+    ]);
     replicates(&replica).await;
     let durability = Durability { replicas: 1, timeout: Duration::from_millis(300) };
     let access = Access { durability, ..Access::new(primary.url()) };

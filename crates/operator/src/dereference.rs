@@ -161,7 +161,11 @@ impl Secrets<'_> {
         if begins_well(&url) {
             return Ok(url);
         }
-        Err(wrong(field, from, "must begin with redis://, rediss://, valkey:// or valkeys://, or with +sentinel or +cluster before the ://"))
+        Err(wrong(
+            field,
+            from,
+            "must begin with redis://, rediss://, valkey:// or valkeys://, or with +sentinel or +cluster before the ://",
+        ))
     }
 
     async fn text(&mut self, field: &'static str, from: &SecretKey) -> Result<String, Missing> {
@@ -254,7 +258,8 @@ mod tests {
 
     #[test]
     fn addresses_of_all_forms_begin_well() {
-        for url in ["redis://a", "rediss://a", "valkey+sentinel://a,b/m", "valkeys+cluster://a", "rediss+cluster://a,b"] {
+        for url in ["redis://a", "rediss://a", "valkey+sentinel://a,b/m", "valkeys+cluster://a", "rediss+cluster://a,b"]
+        {
             assert!(begins_well(url), "{url}");
         }
         for url in ["http://a", "redis", "redis+raft://a", "+cluster://a", "redis+unix:///a", "sqlite:a"] {

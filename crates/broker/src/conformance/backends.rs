@@ -9,6 +9,7 @@ use tidemill_core::QueueName;
 
 use super::fleet::Cluster;
 use super::harness::{Backend, Snapshot};
+use super::scene::DEADLINE;
 use super::server::RedisServer;
 use crate::Broker;
 use crate::embedded::{ManualClock, SqliteBroker, SqliteOptions};
@@ -86,7 +87,9 @@ impl Redis {
         let mut raw = Vec::new();
         for server in primaries {
             let client = redis::Client::open(server.url()).expect("the URL of a server");
-            raw.push(client.get_multiplexed_async_connection().await.expect("the server takes connections"));
+            let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+            raw.push(connection.expect("the server takes connections"));
         }
         Self { broker: open(&url), another: open(&url), url, raw }
     }

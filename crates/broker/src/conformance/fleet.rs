@@ -39,11 +39,7 @@ impl Cluster {
         Self::form(primaries, 0, RedisServer::start_valkey_with).await
     }
 
-    async fn form(
-        primaries: usize,
-        replicas: usize,
-        start: impl Fn(&[&str]) -> Option<RedisServer>,
-    ) -> Option<Self> {
+    async fn form(primaries: usize, replicas: usize, start: impl Fn(&[&str]) -> Option<RedisServer>) -> Option<Self> {
         let node = || {
             let bus = free_port().to_string();
             let args = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--cluster-node-timeout", NODE_TIMEOUT_MS];

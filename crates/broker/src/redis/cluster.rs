@@ -26,11 +26,7 @@ pub(super) async fn ask(nodes: &[(String, Client)]) -> Result<Said> {
     let mut worst = None;
     loop {
         let next = answers.next();
-        let answer = if best.is_some() {
-            timeout(OTHERS_GET, next).await.unwrap_or(None)
-        } else {
-            next.await
-        };
+        let answer = if best.is_some() { timeout(OTHERS_GET, next).await.unwrap_or(None) } else { next.await };
         match answer {
             None => break,
             Some(Ok(Ok(said))) if best.as_ref().is_none_or(|best| best.weight() < said.weight()) => best = Some(said),
@@ -40,7 +36,8 @@ pub(super) async fn ask(nodes: &[(String, Client)]) -> Result<Said> {
     }
     best.ok_or_else(|| match worst {
         Some(error) if error.to_string().contains("cluster support disabled") => BrokerError::Unfit(
-            "the server at broker.url is not part of a Cluster: begin broker.url with redis:// (or rediss://)".to_owned(),
+            "the server at broker.url is not part of a Cluster: begin broker.url with redis:// (or rediss://)"
+                .to_owned(),
         ),
         Some(error) => classify(OPERATION, &error),
         None => BrokerError::Unavailable { operation: OPERATION, reason: "none of its nodes answers".to_owned() },

@@ -188,7 +188,8 @@ impl Link {
                 self.judge(answer).map_err(Trouble::Told)
             })
             .await?;
-        let value = if asking { ask(connection, &call.command).await? } else { call.command.query_async(connection).await? };
+        let value =
+            if asking { ask(connection, &call.command).await? } else { call.command.query_async(connection).await? };
         if let Some(queue) = call.durable {
             let confirmed = turn.witness.confirm(connection, call.operation, queue, self.durability, deadline);
             confirmed.await.map_err(Trouble::Told)?;
@@ -243,7 +244,7 @@ impl Link {
     }
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     fn new(operation: &'static str, slot: u16, command: Cmd) -> Self {
         Self { operation, command, slot, text: None, durable: None, next: None }
     }

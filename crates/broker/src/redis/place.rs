@@ -90,7 +90,9 @@ impl Place {
         let mut path = parts.path.splitn(2, '/');
         let name = path.next().unwrap_or_default();
         if name.is_empty() {
-            return Err("it does not say what the Sentinels call the primary (the first word after the hosts)".to_owned());
+            return Err(
+                "it does not say what the Sentinels call the primary (the first word after the hosts)".to_owned()
+            );
         }
         let database = path.next().unwrap_or_default();
         let info = info(base, parts.user, parts.hosts[0], database)?;
@@ -132,7 +134,9 @@ impl Place {
         let seeds = infos
             .iter()
             .filter_map(|info| match info.addr() {
-                ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => Some((host.clone(), *port)),
+                ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                    Some((host.clone(), *port))
+                }
                 _ => None,
             })
             .collect();
@@ -210,9 +214,9 @@ fn info(base: &str, user: Option<&str>, host: &str, database: &str) -> std::resu
     if !database.is_empty() && database.parse::<u32>().is_err() {
         return Err("its database is not a number".to_owned());
     }
-    format!("{base}://{user}{host}/{database}")
-        .into_connection_info()
-        .map_err(|_| "one of its hosts is not HOST or HOST:PORT, or its user or password is not percent-encoded".to_owned())
+    format!("{base}://{user}{host}/{database}").into_connection_info().map_err(|_| {
+        "one of its hosts is not HOST or HOST:PORT, or its user or password is not percent-encoded".to_owned()
+    })
 }
 
 #[cfg(test)]
@@ -225,7 +229,8 @@ mod tests {
 
     #[test]
     fn several_hosts_are_read_with_what_belongs_to_them() {
-        let place = place("rediss+sentinel://mill:gr%40ist@one,two:5,[::1]:7/prime/3?sentinel_password=ch%26aff").unwrap();
+        let place =
+            place("rediss+sentinel://mill:gr%40ist@one,two:5,[::1]:7/prime/3?sentinel_password=ch%26aff").unwrap();
         assert!(place.speaks_tls());
         let settings = place.info.redis_settings();
         assert_eq!((settings.username(), settings.password(), settings.db()), (Some("mill"), Some("gr@ist"), 3));

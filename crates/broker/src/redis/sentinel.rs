@@ -39,11 +39,7 @@ pub(super) async fn ask(sentinels: &[Client], name: &str) -> Result<Found> {
     let mut worst = None;
     loop {
         let next = answers.next();
-        let answer = if best.is_some() {
-            timeout(OTHERS_GET, next).await.unwrap_or(None)
-        } else {
-            next.await
-        };
+        let answer = if best.is_some() { timeout(OTHERS_GET, next).await.unwrap_or(None) } else { next.await };
         match answer {
             None => break,
             Some(Ok(Ok(found))) if best.as_ref().is_none_or(|(epoch, _)| *epoch < found.0) => best = Some(found),
@@ -96,7 +92,8 @@ async fn one(sentinel: &Client, name: &str) -> redis::RedisResult<(u64, Found)> 
     let fields: HashMap<String, String> = command.query_async(&mut connection).await?;
     let field = |name: &str| fields.get(name).cloned().unwrap_or_default();
     let port = field("port").parse();
-    let port = port.map_err(|_| RedisError::from((redis::ErrorKind::UnexpectedReturnType, "a Sentinel names no port")))?;
+    let port =
+        port.map_err(|_| RedisError::from((redis::ErrorKind::UnexpectedReturnType, "a Sentinel names no port")))?;
     Ok((field("config-epoch").parse().unwrap_or(0), (field("ip"), port)))
 }
 

@@ -91,9 +91,13 @@ mod tests {
 
     #[test]
     fn keys_have_the_slots_that_redis_gives_them() {
-        for (key, expected) in
-            [("123456789", 12_739), ("foo", 12_182), ("{foo}bar", 12_182), ("foo{}bar", crc16(b"foo{}bar") % SLOTS), ("", 0)]
-        {
+        for (key, expected) in [
+            ("123456789", 12_739),
+            ("foo", 12_182),
+            ("{foo}bar", 12_182),
+            ("foo{}bar", crc16(b"foo{}bar") % SLOTS),
+            ("", 0),
+        ] {
             assert_eq!(slot(key.as_bytes()), expected, "{key}");
         }
         assert_eq!(slot(b"tidemill:{mail}:meta"), slot(b"tidemill:{mail}:absent"));

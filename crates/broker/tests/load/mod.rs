@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tidemill_broker::redis::RedisBroker;
 use tidemill_broker::{Access, Broker, BrokerError, Durability, Exchange, Exchanged, Settled};
 use tidemill_core::{
-    Keep, NewTask, Outcome, QueueName, QueueSettings, RequestId, Retention, Settlement, State, TaskId, TaskType, WorkerId,
-    WorkerInfo,
+    Keep, NewTask, Outcome, QueueName, QueueSettings, RequestId, Retention, Settlement, State, TaskId, TaskType,
+    WorkerId, WorkerInfo,
 };
 use tokio::task::JoinSet;
 

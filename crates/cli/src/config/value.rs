@@ -82,7 +82,11 @@ pub fn mask_url(text: &str) -> String {
     if let Some((before, password)) = text.split_once(SENTINEL_PASSWORD) {
         // It may hold an `@` that nobody escaped, but no `&`.
         let after = password.split_once('&').map(|(_, after)| format!("&{after}")).unwrap_or_default();
-        return format!("{}{SENTINEL_PASSWORD}{MASK}{}", mask_url(before), mask_query(&format!("?{after}")).replacen('?', "", 1));
+        return format!(
+            "{}{SENTINEL_PASSWORD}{MASK}{}",
+            mask_url(before),
+            mask_query(&format!("?{after}")).replacen('?', "", 1)
+        );
     }
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let authority_end = rest.find('/').unwrap_or(rest.len());
@@ -133,7 +137,10 @@ mod tests {
                 "redis+sentinel://u:secret@one,two/prime?sentinel_username=s&sentinel_password=se@cret",
                 "redis+sentinel://u:***@one,two/prime?sentinel_username=s&sentinel_password=***",
             ),
-            ("redis+sentinel://one/prime?sentinel_password=a&token=b", "redis+sentinel://one/prime?sentinel_password=***&token=***"),
+            (
+                "redis+sentinel://one/prime?sentinel_password=a&token=b",
+                "redis+sentinel://one/prime?sentinel_password=***&token=***",
+            ),
         ];
         for (url, expected) in table {
             assert_eq!(mask_url(url), expected);

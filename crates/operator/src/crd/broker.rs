@@ -18,7 +18,10 @@ pub struct BrokerSpec {
     /// instead of redis for TLS, and valkey or valkeys just as well. A password belongs in passwordFrom, that of Sentinels at
     /// the end of a URL from urlFrom: ?sentinel_password=….
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 10, max = 1024), regex(pattern = r"^(redis|rediss|valkey|valkeys)([+](sentinel|cluster))?://[^\s]+$"))]
+    #[schemars(
+        length(min = 10, max = 1024),
+        regex(pattern = r"^(redis|rediss|valkey|valkeys)([+](sentinel|cluster))?://[^\s]+$")
+    )]
     pub url: Option<String>,
     /// The key of a Secret that holds the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
