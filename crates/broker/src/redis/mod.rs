@@ -15,6 +15,7 @@
 //! | `stats` | hash | how often each transition happened |
 //! | `wake` | list | the wake-up marker |
 //! | `channel` | – | pub/sub channel of events; number 0 says that the queue was dropped |
+//! | `absent` | – | never exists; declared by all scripts in a Cluster, so that none begins while its slot moves (see [`keys`]) |
 //!
 //! Each operation is one script (`lua/*.lua`), which takes the time from Redis. Three sorts of connections: a few for
 //! commands ([`link`]), one for subscriptions ([`subscriber`]), one per queue that is waited for ([`waiter`]).
