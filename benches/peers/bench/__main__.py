@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 
@@ -18,9 +19,13 @@ from .scenes import SCENES
 from .server import Server
 from .systems import INSTALLED, SYSTEMS, System
 
+TERMINATED = 128 + signal.SIGTERM
+
 
 def main() -> int:
     arguments = parse()
+    # Ended from outside, it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     systems = [system for system in chosen(arguments.peers) if scenes_of(system, arguments.rows)]
     missing = [system.name for system in systems if not system.is_installed()]
     if missing:
