@@ -305,7 +305,9 @@ impl<'a> Walk<'a> {
         for (pick, end) in ends {
             let pick = usize::from(*pick);
             if matches!(end, End::Late) {
-                late.extend(self.stale.get(pick % self.stale.len().max(1)).cloned());
+                let ways = [End::Succeed { result: true }, End::Die { timeout: false }, End::Release, End::Cancel];
+                let stale = self.stale.get(pick % self.stale.len().max(1)).cloned();
+                late.extend(stale.map(|(task, token)| (task, token, ways[pick % ways.len()].clone())));
             } else if !process.held.is_empty() {
                 let at = pick % process.held.len();
                 if !chosen.iter().any(|(taken, _)| *taken == at) {
@@ -330,8 +332,8 @@ impl<'a> Walk<'a> {
             let ended = process.held.remove(*at);
             self.remember_stale(ended);
         }
-        for (task, token) in late {
-            finished.push(self.settlement(task, token, &End::Succeed { result: true }));
+        for (task, token, end) in late {
+            finished.push(self.settlement(task, token, &end));
         }
         process.number += 1;
         let exchange = Exchange { worker: process.info.id, number: process.number, finished, want };
