@@ -187,9 +187,6 @@ impl std::str::FromStr for Place {
         let place = text
             .split_once(':')
             .and_then(|(rank, seq)| Some(Self { rank: rank.parse().ok()?, seq: seq.parse().ok()? }));
-        place.ok_or_else(|| {
-            let reason = format!("{text:?} is not the cursor of a page");
-            BrokerError::Store { operation: "list", reason }.into()
-        })
+        place.ok_or_else(|| BrokerError::BadCursor(text.to_owned()).into())
     }
 }
