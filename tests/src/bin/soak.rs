@@ -148,7 +148,7 @@ fn listen(shared: &Shared, address: &str, number: u64) -> anyhow::Result<()> {
         }
         shared.heard.fetch_add(1, Ordering::Relaxed);
     }
-    if connected % 2 == 0 {
+    if connected.is_multiple_of(2) {
         socket.close(None)?;
     }
     Ok(())
