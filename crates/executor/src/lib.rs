@@ -32,6 +32,7 @@ pub mod report;
 mod session;
 mod slots;
 pub mod status;
+pub mod threads;
 mod upkeep;
 mod work;
 
@@ -44,3 +45,4 @@ pub use pulse::Pulse;
 pub use registry::{Registry, RegistryError};
 pub use report::Report;
 pub use status::{Metrics, Status};
+pub use threads::Threads;

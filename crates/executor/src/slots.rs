@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_core::{Claim, TaskId, WorkerId};
+use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -15,8 +16,10 @@ use crate::context::Context;
 use crate::handler::Handler;
 
 /// The running tasks of a worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Slots {
+    /// Where handlers run.
+    ground: Handle,
     tasks: JoinSet<End>,
     running: HashMap<Id, Running>,
 }
@@ -38,6 +41,11 @@ pub(crate) struct Ended {
 }
 
 impl Slots {
+    /// None yet, on this runtime.
+    pub(crate) fn on(ground: Handle) -> Self {
+        Self { ground, tasks: JoinSet::new(), running: HashMap::new() }
+    }
+
     /// How many run, those included that were told to end and have not.
     pub(crate) fn len(&self) -> usize {
         self.running.len()
@@ -63,7 +71,7 @@ impl Slots {
             r#type = claim.record.task_type.as_str(),
             attempt = claim.attempt,
         );
-        let abort = self.tasks.spawn(supervise(handler, cx, Arc::clone(&stop)).instrument(span));
+        let abort = self.tasks.spawn_on(supervise(handler, cx, Arc::clone(&stop)).instrument(span), &self.ground);
         self.running.insert(abort.id(), Running { claim, stop, started: Instant::now(), abort });
     }
 
