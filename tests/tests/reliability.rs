@@ -222,3 +222,25 @@ fn a_worker_that_is_cut_off_claims_nothing_and_stops_what_it_runs_once_its_lease
     until("both work", PATIENCE, || mill.stats().succeeded == 52);
     assert!(of_cut_off(&crew, "end") > 0, "the one that was cut off works again");
 }
+
+#[test]
+fn handlers_that_block_every_thread_cost_no_task_its_lease() {
+    const BLOCK_MS: u64 = 2 * LEASE_MS as u64;
+    let threads = std::thread::available_parallelism().unwrap().get();
+    let blockers = 2 * threads;
+    let mill = Mill::start();
+    let mut crew = Mill::crew();
+    mill.add_hand(&mut crew, mill.redis.port(), blockers + 2, LONG_GRACE_MS);
+    mill.enqueue("nap", 2, "nap", 2 * BLOCK_MS);
+    until("the others run", PATIENCE, || crew.entries().len() == 2);
+    mill.enqueue("block", blockers, "block", BLOCK_MS);
+    let total = blockers as u64 + 2;
+    until("all have succeeded", PATIENCE, || {
+        // In place of the other processes that would find a lease to have ended.
+        mill.maintain();
+        mill.stats().succeeded == total
+    });
+    let counters = mill.stats().counters;
+    assert_eq!((counters.started, counters.lost, counters.refused), (total, 0, 0));
+    assert_eq!(crew.entries().iter().filter(|entry| entry.what == "start").count() as u64, total);
+}

@@ -16,6 +16,7 @@ use crate::pulse::Pulse;
 use crate::registry::Registry;
 use crate::report::Report;
 use crate::status::{Metrics, Status};
+use crate::threads::Ground;
 use crate::upkeep;
 use crate::work::Work;
 
@@ -93,8 +94,10 @@ impl Executor {
     /// shutdown timeout, the rest is released. `abort` ends it at once: what can be is released within half a second.
     pub async fn run(self, stop: CancellationToken, abort: CancellationToken) -> Report {
         let upkeep = AbortOnDropHandle::new(tokio::spawn(upkeep::run(Arc::clone(&self.shared))));
-        let report = self.pulse.of(Work::new(self.shared).run(stop, abort)).await;
-        drop(upkeep);
+        let ground = Ground::lay(self.shared.options.threads);
+        let work = Work::new(self.shared, ground.handle());
+        let report = self.pulse.of(work.run(stop, abort)).await;
+        drop((upkeep, ground));
         report
     }
 }

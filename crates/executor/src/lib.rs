@@ -33,6 +33,7 @@ mod session;
 mod slots;
 pub mod status;
 mod stock;
+pub mod threads;
 mod upkeep;
 mod work;
 
@@ -45,3 +46,4 @@ pub use pulse::Pulse;
 pub use registry::{Registry, RegistryError};
 pub use report::Report;
 pub use status::{Metrics, Status};
+pub use threads::Threads;

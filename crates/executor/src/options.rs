@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tidemill_core::{QueueName, QueueSettings};
 
+use crate::threads::Threads;
+
 /// Slots of an executor that was not told how many.
 pub const DEFAULT_SLOTS: usize = 10;
 /// How long running tasks may go on after a stop, by default.
@@ -19,6 +21,8 @@ pub struct ExecutorOptions {
     pub queue: QueueName,
     /// How many tasks it runs at a time, at least 1.
     pub slots: usize,
+    /// Where they run.
+    pub threads: Threads,
     /// How long running tasks may go on after a stop.
     pub shutdown_timeout: Duration,
     /// How long running tasks may go on after their lease has ended by this process's monotonic clock.
@@ -39,6 +43,7 @@ impl ExecutorOptions {
         Self {
             queue,
             slots: DEFAULT_SLOTS,
+            threads: Threads::per_processor(),
             shutdown_timeout: DEFAULT_SHUTDOWN_TIMEOUT,
             lease_loss_grace: DEFAULT_LEASE_LOSS_GRACE,
             worker_name: format!("pid-{}", std::process::id()),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tidemill_core::{Claim, TaskId, WorkerId};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ use crate::handler::Handler;
 /// The running tasks of a worker.
 #[derive(Debug)]
 pub(crate) struct Slots {
+    /// Where handlers run.
+    ground: Handle,
     places: Vec<Option<Running>>,
     free: Vec<usize>,
     /// Tells apart the tasks that had the same place.
@@ -69,14 +72,13 @@ pub(crate) struct Ended {
     pub(crate) ran: Duration,
 }
 
-impl Default for Slots {
-    fn default() -> Self {
-        let (tell, told) = mpsc::unbounded_channel();
-        Self { places: Vec::new(), free: Vec::new(), started: 0, tell, told }
-    }
-}
-
 impl Slots {
+    /// None yet, on this runtime.
+    pub(crate) fn on(ground: Handle) -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        Self { ground, places: Vec::new(), free: Vec::new(), started: 0, tell, told }
+    }
+
     /// How many run, those included that were told to end and have not.
     pub(crate) fn len(&self) -> usize {
         self.places.len() - self.free.len()
@@ -118,7 +120,7 @@ impl Slots {
                 .await
                 .unwrap_or_else(|payload| End::Panicked(panic_message(payload.as_ref())));
         };
-        let abort = tokio::spawn(running.instrument(span)).abort_handle();
+        let abort = self.ground.spawn(running.instrument(span)).abort_handle();
         self.places[place] = Some(Running { number, claim, stop, started: Instant::now(), abort });
     }
 

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use tidemill_broker::{BrokerError, Exchanged, Settled};
 use tidemill_core::policy::LOSSES_BEFORE_ALONE;
 use tidemill_core::{Claim, Outcome, QueueSettings, Settlement, TaskId, WorkerId};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -93,10 +94,10 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, ground: Handle) -> Self {
         Self {
             shared,
-            slots: Slots::default(),
+            slots: Slots::on(ground),
             stock: Stock::default(),
             due: VecDeque::new(),
             alone: None,

@@ -57,6 +57,6 @@ pub use tidemill_core::{
 };
 pub use tidemill_executor::{
     Context, Executor, ExecutorOptions, Handler, HandlerError, HandlerResult, Metrics, OrFail, Output, Registry,
-    RegistryError, Report, Status, async_trait,
+    RegistryError, Report, Status, Threads, async_trait,
 };
 pub use tokio_util::sync::CancellationToken;

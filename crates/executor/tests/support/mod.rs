@@ -9,7 +9,9 @@ use std::time::Duration;
 use tidemill_broker::*;
 use tidemill_core::envelope::body;
 use tidemill_core::*;
-use tidemill_executor::{Context, Executor, ExecutorOptions, HandlerResult, Output, Registry, Report, async_trait};
+use tidemill_executor::{
+    Context, Executor, ExecutorOptions, HandlerResult, Output, Registry, Report, Threads, async_trait,
+};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -408,7 +410,8 @@ pub(crate) struct Rig {
 
 pub(crate) fn start(fake: Arc<Fake>, change: impl FnOnce(&mut ExecutorOptions)) -> Rig {
     let diary = Arc::default();
-    let mut options = ExecutorOptions::new(queue());
+    // A paused clock is that of one runtime alone.
+    let mut options = ExecutorOptions { threads: Threads::Shared, ..ExecutorOptions::new(queue()) };
     change(&mut options);
     let executor = Executor::new(Arc::clone(&fake) as Arc<dyn Broker>, registry(&diary), options);
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
