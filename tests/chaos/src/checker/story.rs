@@ -315,6 +315,9 @@ impl<'a> Reading<'a> {
             Record::Exchanged { queue, worker, number, settled, claims } => {
                 self.exchanged((at, place), queue, (worker, *number), settled, claims);
             }
+            Record::Workers { queue, .. } => {
+                self.queue(queue);
+            }
             Record::Retire { queue, .. } => self.queue(queue).retires += 1,
             Record::Maintained { queue, lost, .. } => {
                 let queue = self.queue(queue);
