@@ -39,7 +39,7 @@ deny-advisories: setup-deny ## known vulnerabilities in dependencies (fetches a 
 
 ##@ Build
 
-.PHONY: image images binary bench openapi crds picture clean
+.PHONY: image images binary bench bench-peers openapi crds picture clean
 setup: ## install all that building and testing need
 	@scripts/setup
 binary: setup-musl ## the static binary, in dist/
@@ -51,6 +51,8 @@ images: image ## and the broker's and the tests' own images, all of them also as
 	@scripts/images
 bench: ## measure enqueue, drain and idle latency on both brokers
 	@scripts/with-servers cargo run --release --locked --package tidemill-benches
+bench-peers: ## measure other queues and Tidemill side by side; PEERS="bullmq tidemill" ROWS="drain100 idle" ROUNDS=1 pick some
+	@benches/peers/run $(if $(PEERS),--peers "$(PEERS)") $(if $(ROWS),--rows "$(ROWS)") $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SMALL),--small $(SMALL))
 openapi: ## write the OpenAPI document anew: crates/api/openapi.json
 	@cargo run --quiet --locked --package tidemill-cli -- openapi > crates/api/openapi.json.new
 	@mv crates/api/openapi.json.new crates/api/openapi.json

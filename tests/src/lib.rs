@@ -1,15 +1,20 @@
-//! What the end-to-end tests share: the program in a process of its own, requests to it, and its events.
+//! What the end-to-end tests share: the program in a process of its own, requests to it, and its events;
+//! workers that misbehave, and a connection that can be cut.
 //!
 //! Nothing here sleeps for a result: [`until`] waits for a condition with a deadline.
 
+pub mod crew;
 pub mod events;
 pub mod program;
+pub mod valve;
 
 use std::time::{Duration, Instant};
 
+pub use crew::{Crew, Entry};
 pub use events::Events;
 pub use program::{Answer, Program};
 pub use tidemill_broker::conformance::server::RedisServer;
+pub use valve::Valve;
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -115,6 +115,10 @@ app.kubernetes.io/part-of: tidemill
 - name: TIDEMILL_BROKER__PASSWORD
   valueFrom: {secretKeyRef: {name: {{ . }}, key: password, optional: true}}
 {{- end }}
+{{- with .Values.broker.replicas }}
+- name: TIDEMILL_DURABILITY__REPLICAS
+  value: {{ . | quote }}
+{{- end }}
 {{- if .Values.broker.customCA }}
 - name: TIDEMILL_BROKER__CA_FILE
   value: /run/secrets/tidemill-broker/ca.crt

@@ -2,6 +2,8 @@
 //!
 //! Ready means: this process has met its broker once and is not going away. A broker that is lost later is said in the
 //! body and in a metric but does not take the process out of its Service: with it, all others would go as well.
+//!
+//! Live means: the loops of this process turn, that of the executor included. A broker that is away stops none of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -96,8 +98,12 @@ impl Health {
 
     fn live(&self) -> (StatusCode, HealthBody) {
         if self.is_wedged() {
-            let detail = Some("the health loop has not turned for a minute".to_owned());
-            return (StatusCode::SERVICE_UNAVAILABLE, HealthBody { status: "wedged", broker: None, detail });
+            return wedged("the health loop has not turned for a minute".to_owned());
+        }
+        let still_for = self.worker.as_ref().map_or(Duration::ZERO, |probe| probe().still_for);
+        if still_for > WEDGED_AFTER {
+            let seconds = still_for.as_secs();
+            return wedged(format!("the executor's loop has not turned for {seconds} s: this process takes no tasks"));
         }
         (StatusCode::OK, HealthBody { status: "ok", broker: None, detail: None })
     }
@@ -119,6 +125,10 @@ impl Health {
         }
         (StatusCode::OK, body("ok", None))
     }
+}
+
+fn wedged(detail: String) -> (StatusCode, HealthBody) {
+    (StatusCode::SERVICE_UNAVAILABLE, HealthBody { status: "wedged", broker: None, detail: Some(detail) })
 }
 
 /// Asks the broker how it is until `stop`, and creates the default queue at the first contact where `creates`.

@@ -73,6 +73,8 @@ pub struct WorkerGauge {
     pub busy: u32,
     /// Whether it takes new tasks: registered with the broker, and not draining.
     pub taking: bool,
+    /// For how long its loop has not turned.
+    pub still_for: Duration,
 }
 
 /// Asks an executor of this process how it is.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::contract::Broker;
 use crate::embedded::{SqliteBroker, SqliteOptions};
@@ -17,7 +18,15 @@ pub const DEFAULT_URL: &str = "sqlite:./tidemill-data";
 /// Shown by `{:?}` without passwords and without what a URL has before its `@`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Access {
-    /// `sqlite:DIRECTORY`, or the URL of a Redis or Valkey.
+    /// `sqlite:DIRECTORY`, or the URL of a Redis or Valkey:
+    ///
+    /// - one server: `redis://[USER:PASSWORD@]HOST[:6379][/DB]`, `redis+unix://SOCKET`
+    /// - the primary that Sentinels name: `redis+sentinel://[USER:PASSWORD@]HOST[:26379],HOST,…/NAME[/DB]`, with
+    ///   `?sentinel_username=…&sentinel_password=…` where the Sentinels ask for a password of their own
+    /// - a Cluster: `redis+cluster://[USER:PASSWORD@]HOST[:6379],HOST,…`
+    ///
+    /// `rediss` instead of `redis` speaks TLS; `valkey` and `valkeys` are the same. User and password are those of the
+    /// servers that keep the tasks, percent-encoded.
     pub url: String,
     /// The user. Wins over the one in the URL.
     pub username: Option<String>,
@@ -25,6 +34,32 @@ pub struct Access {
     pub password: Option<String>,
     /// Whom to trust with TLS; `None` is the public authorities, or those of the file that `SSL_CERT_FILE` names.
     pub authorities: Option<Authorities>,
+    /// What is asked of a store before it counts as having kept something.
+    pub durability: Durability,
+}
+
+/// How many copies of a write there must be before it is acknowledged.
+///
+/// It applies to what callers are told is done: enqueue, cancel, retry, delete, purge, pause, and all that creates,
+/// configures, owns or drops a queue. What workers and maintenance write (claims, settlements, leases) is not waited for: where
+/// a failover loses it, the task runs again, which handlers must bear anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Durability {
+    /// Replicas of Redis that must have it besides the primary. 0 waits for none. The embedded store has none.
+    pub replicas: u32,
+    /// How long they have for that; longer than an operation may take (1.7 s in all) is of no effect.
+    pub timeout: Duration,
+}
+
+impl Durability {
+    /// The time for replicas where nothing else is said: far more than a healthy one takes, and within an operation's.
+    pub const TIMEOUT: Duration = Duration::from_secs(1);
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self { replicas: 0, timeout: Self::TIMEOUT }
+    }
 }
 
 /// The certificate authorities that TLS trusts, in PEM.
@@ -39,7 +74,7 @@ pub enum Authorities {
 impl Access {
     /// Access by a URL alone.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), username: None, password: None, authorities: None }
+        Self { url: url.into(), username: None, password: None, authorities: None, durability: Durability::default() }
     }
 
     /// The URL for people: without user, password and query.
@@ -50,12 +85,13 @@ impl Access {
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, username, password, authorities } = self;
+        let Self { url: _, username, password, authorities, durability } = self;
         f.debug_struct("Access")
             .field("url", &self.shown_url())
             .field("username", username)
             .field("password", &password.as_ref().map(|_| "***"))
             .field("authorities", authorities)
+            .field("durability", durability)
             .finish()
     }
 }
@@ -77,19 +113,18 @@ pub fn connect_with(access: &Access) -> Result<Arc<dyn Broker>> {
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
     match scheme {
         Some("sqlite") => Ok(SqliteBroker::open(SqliteOptions::new(directory(access)?))?),
-        Some("redis" | "rediss" | "valkey" | "valkeys" | "redis+unix" | "valkey+unix" | "unix") => {
-            Ok(RedisBroker::open_with(access)?)
-        }
+        Some(scheme) if crate::redis::speaks(scheme) => Ok(RedisBroker::open_with(access)?),
         _ => Err(BrokerError::Unfit(format!(
-            "broker.url {:?} names no store that Tidemill knows; it begins with sqlite:, redis://, rediss://, valkey://, \
-             valkeys:// or redis+unix://",
+            "broker.url {:?} names no store that Tidemill knows; it begins with sqlite:, redis:// or rediss:// (one \
+             server), redis+sentinel:// or rediss+sentinel://, redis+cluster:// or rediss+cluster://, redis+unix://, or the \
+             same with valkey",
             access.shown_url()
         ))),
     }
 }
 
 fn directory(access: &Access) -> Result<PathBuf> {
-    let Access { url, username, password, authorities } = access;
+    let Access { url, username, password, authorities, durability } = access;
     let directory = url.trim_start_matches("sqlite:").trim_start_matches("//");
     if directory.is_empty() {
         return Err(BrokerError::Unfit(format!(
@@ -105,6 +140,13 @@ fn directory(access: &Access) -> Result<PathBuf> {
     if authorities.is_some() {
         return Err(no_tls(url));
     }
+    if durability.replicas > 0 {
+        return Err(BrokerError::Unfit(format!(
+            "durability.replicas is {}, but broker.url {url:?} names a directory, which has no replicas (and writes all to \
+             the disk before it acknowledges): leave it at 0, or name a Redis that has them",
+            durability.replicas
+        )));
+    }
     Ok(PathBuf::from(directory))
 }
 
@@ -112,7 +154,7 @@ fn directory(access: &Access) -> Result<PathBuf> {
 pub(crate) fn no_tls(shown_url: &str) -> BrokerError {
     BrokerError::Unfit(format!(
         "certificate authorities were given (broker.ca_file), but broker.url {shown_url:?} does not speak TLS: begin it with \
-         rediss:// or valkeys://, or leave the authorities out"
+         rediss:// (rediss+sentinel://, rediss+cluster://) or valkeys://, or leave the authorities out"
     ))
 }
 
@@ -123,6 +165,8 @@ fn shown(url: &str) -> String {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
+    // Whatever this password holds, it ends what is shown.
+    let rest = rest.split("sentinel_password=").next().unwrap_or_default();
     // The URL of a socket has its password in the query.
     let (rest, hidden) = match rest.rsplit_once('@') {
         Some((_, rest)) if !scheme.contains("unix") => (rest, "…@"),
@@ -142,6 +186,8 @@ mod tests {
             ("rediss://u:p@ss?w/rd@host:1/0?x=y", "rediss://…@host:1/0"),
             ("redis+unix:///run/r.sock?user=u&pass=p@ss", "redis+unix:///run/r.sock"),
             ("u:pass@host", "…@host"),
+            ("redis+sentinel://u:p@one:1,two/prime/0?sentinel_password=p@ss", "redis+sentinel://…@one:1,two/prime/0"),
+            ("redis+sentinel://one/prime?sentinel_username=u&sentinel_password=p@ss", "redis+sentinel://one/prime"),
             ("sqlite:/data/a@b", "sqlite:/data/a@b"),
         ] {
             assert_eq!(shown(url), expected, "{url}");
@@ -174,6 +220,12 @@ mod tests {
                 "/nowhere",
             ),
             (Access { password: password.clone(), ..Access::new("sqlite:./x") }, "asks for no broker.username"),
+            (
+                Access { durability: Durability { replicas: 1, ..Durability::default() }, ..Access::new("sqlite:./x") },
+                "durability.replicas is 1",
+            ),
+            (Access::new("redis+cluster://u:chaff@host/1"), "no databases"),
+            (Access::new("rediss+raft://u:chaff@host"), "names no store"),
             (Access { password, ..Access::new("u:chaff@host") }, "names no store"),
         ];
         for (access, expected) in refused {

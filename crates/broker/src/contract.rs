@@ -100,7 +100,7 @@ pub trait Broker: Send + Sync + 'static {
     /// A settlement whose claim is not (or no longer) this one is refused and counted.
     /// A claim whose record this build cannot read is not handed out but logged: with its worker it is lost, in the end dead.
     /// A failure or release of a task that someone cancelled meanwhile ends it as cancelled. What is released in one exchange
-    /// stands at the head in the order of its settlements.
+    /// stands at the head in the order of its settlements. The ends of one exchange are announced in any order.
     async fn exchange(&self, queue: &QueueName, exchange: &Exchange) -> Result<Exchanged>;
 
     /// Blocks until there is work for some waiter, something falls due, or `until` has passed; may return early.

@@ -6,7 +6,7 @@ use tidemill_core::{NameError, QueueName, RecordError, TaskId};
 pub type Result<T> = std::result::Result<T, BrokerError>;
 
 /// An operation that was not done. Each names what was tried and on what.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
     /// The store cannot be reached, or gave no answer in time. Whether the operation took effect is not known; all of
     /// them may be repeated (an enqueue with the same request id, an exchange with the same number).

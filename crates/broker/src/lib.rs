@@ -20,7 +20,7 @@ pub mod subscription;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
-pub use connect::{Access, Authorities, DEFAULT_URL, connect, connect_with};
+pub use connect::{Access, Authorities, DEFAULT_URL, Durability, connect, connect_with};
 pub use contract::{
     Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, Maintained, Ownership, Page,
     Requeued, Settled,

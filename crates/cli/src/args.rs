@@ -132,7 +132,7 @@ pub struct SettingArgs {
     /// Listen on this port; 0 takes a free one [app.port].
     #[arg(long, short = 'p', value_name = "PORT")]
     pub port: Option<String>,
-    /// Keep tasks here: sqlite:FOLDER or redis://HOST:PORT [broker.url].
+    /// Keep tasks here: sqlite:FOLDER, redis://HOST:PORT, redis+sentinel://… or redis+cluster://… [broker.url].
     #[arg(long, value_name = "URL", conflicts_with = "data_dir")]
     pub broker_url: Option<String>,
     /// Keep tasks in this folder, in the embedded broker [broker.url].

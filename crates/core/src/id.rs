@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ pub const TASK_ID_MAX: usize = 128;
 /// The caller's name for a task: 1–128 printable characters, unique among the live tasks of its queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TaskId(String);
+pub struct TaskId(Arc<str>);
 
 /// Why a text is not a valid [`TaskId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +38,7 @@ pub enum TaskIdError {
 
 impl TaskId {
     /// Checks `text` and makes it an id.
-    pub fn new(text: impl Into<String>) -> Result<Self, TaskIdError> {
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, TaskIdError> {
         let text = text.into();
         if text.is_empty() {
             return Err(TaskIdError::Empty);
@@ -55,7 +56,7 @@ impl TaskId {
 
     /// The id of a task whose caller named none: a UUID, version 7 by custom.
     pub fn from_uuid(uuid: Uuid) -> Self {
-        Self(uuid.hyphenated().to_string())
+        Self(Arc::from(&*uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -55,16 +56,16 @@ pub enum NameError {
 /// It is the hash tag of the queue's keys in Redis, a label value in Kubernetes and a segment of URLs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct QueueName(String);
+pub struct QueueName(Arc<str>);
 
 /// The type of a task, which picks its handler: 1–64 letters, digits, `.`, `_`, `:` and `-`, beginning with a letter or digit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct TaskType(String);
+pub struct TaskType(Arc<str>);
 
 impl QueueName {
     /// Checks `text` and makes it a name.
-    pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, NameError> {
         let text = text.into();
         check("queue name", &text, QUEUE_NAME_MAX, QUEUE_NAME_RULE, |c, edge| {
             c.is_ascii_alphanumeric() || (!edge && matches!(c, '.' | '_' | '-'))
@@ -74,7 +75,7 @@ impl QueueName {
 
     /// The queue that the routes of the root serve when none is named.
     pub fn default_queue() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 
@@ -83,7 +84,7 @@ impl TaskType {
     pub const SLEEP: &'static str = "sleep";
 
     /// Checks `text` and makes it a type.
-    pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+    pub fn new(text: impl Into<Arc<str>>) -> Result<Self, NameError> {
         let text = text.into();
         check("task type", &text, TASK_TYPE_MAX, TASK_TYPE_RULE, |c, edge| {
             c.is_ascii_alphanumeric() || (!edge && matches!(c, '.' | '_' | ':' | '-'))
@@ -93,7 +94,7 @@ impl TaskType {
 
     /// The type `sleep`: waits for `duration_ms` and succeeds.
     pub fn sleep() -> Self {
-        Self(Self::SLEEP.to_owned())
+        Self(Self::SLEEP.into())
     }
 }
 
@@ -152,7 +153,7 @@ macro_rules! text_newtype {
         }
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
     };

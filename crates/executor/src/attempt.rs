@@ -2,7 +2,8 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,21 +33,56 @@ pub(crate) enum Reason {
 
 /// The brake of one attempt. Its first use counts.
 #[derive(Debug, Default)]
-pub(crate) struct Stop {
-    pub(crate) token: CancellationToken,
-    why: OnceLock<(Reason, Duration)>,
+pub(crate) struct Stop(Mutex<Brake>);
+
+#[derive(Debug, Default)]
+struct Brake {
+    why: Option<(Reason, Duration)>,
+    /// Made for the first who asks: most attempts are over before anybody does.
+    token: Option<CancellationToken>,
 }
 
 impl Stop {
     /// Tells the handler to end, and has its future dropped after `grace`.
     pub(crate) fn pull(&self, reason: Reason, grace: Duration) {
-        if self.why.set((reason, grace)).is_ok() {
-            self.token.cancel();
+        let mut brake = self.brake();
+        if brake.why.is_none() {
+            brake.why = Some((reason, grace));
+            let token = brake.token.clone();
+            drop(brake);
+            // Outside of the lock: it wakes whoever waits.
+            token.inspect(CancellationToken::cancel);
         }
     }
 
+    pub(crate) fn why(&self) -> Option<(Reason, Duration)> {
+        self.brake().why
+    }
+
     pub(crate) fn reason(&self) -> Option<Reason> {
-        self.why.get().map(|why| why.0)
+        self.why().map(|why| why.0)
+    }
+
+    /// Whether the attempt should end: it was told to, or its time is up.
+    pub(crate) fn is_pulled(&self) -> bool {
+        let brake = self.brake();
+        brake.why.is_some() || brake.token.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// The token that is cancelled when the attempt should end.
+    pub(crate) fn token(&self) -> CancellationToken {
+        let mut brake = self.brake();
+        let pulled = brake.why.is_some();
+        let token = brake.token.get_or_insert_default().clone();
+        drop(brake);
+        if pulled {
+            token.cancel();
+        }
+        token
+    }
+
+    fn brake(&self) -> MutexGuard<'_, Brake> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,23 +104,31 @@ pub(crate) async fn supervise(handler: Arc<dyn Handler>, cx: Context, stop: Arc<
     let deadline = cx.deadline();
     let run = AssertUnwindSafe(async move { handler.run(cx).await }).catch_unwind();
     tokio::pin!(run);
+    if let Poll::Ready(done) = futures::poll!(&mut run) {
+        return settled(done, &stop);
+    }
+    let token = stop.token();
     let (end, grace) = tokio::select! {
         biased;
-        done = &mut run => return match (ended(done), stop.reason()) {
-            (end @ End::Succeeded(_), _) | (end, None) => end,
-            // Told to end, it did.
-            (_, Some(reason)) => End::Stopped(reason),
-        },
-        () = stop.token.cancelled() => {
-            let (reason, grace) = stop.why.get().copied().unwrap_or((Reason::Fenced, Duration::ZERO));
+        done = &mut run => return settled(done, &stop),
+        () = token.cancelled() => {
+            let (reason, grace) = stop.why().unwrap_or((Reason::Fenced, Duration::ZERO));
             (End::Stopped(reason), grace)
         }
         () = sleep_until(deadline) => (End::TimedOut, TIMEOUT_GRACE),
     };
-    stop.token.cancel();
+    token.cancel();
     match timeout(grace, &mut run).await {
         Ok(Ok(Ok(output))) => End::Succeeded(output.0),
         _ => end,
+    }
+}
+
+/// A handler that ended by itself. One that was told to end and did is stopped, unless it has done the work.
+fn settled(done: Result<HandlerResult, Box<dyn Any + Send>>, stop: &Stop) -> End {
+    match (ended(done), stop.reason()) {
+        (end @ End::Succeeded(_), _) | (end, None) => end,
+        (_, Some(reason)) => End::Stopped(reason),
     }
 }
 

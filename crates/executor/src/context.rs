@@ -10,6 +10,7 @@ use tidemill_core::{Claim, ClaimToken, Priority, QueueName, Record, RequestId, T
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::attempt::Stop;
 use crate::handler::HandlerError;
 use crate::progress::Board;
 
@@ -22,7 +23,7 @@ struct Attempt {
     queue: QueueName,
     claim: Arc<Claim>,
     deadline: Instant,
-    stop: CancellationToken,
+    stop: Arc<Stop>,
     progress: Arc<Board>,
 }
 
@@ -31,7 +32,7 @@ impl Context {
         queue: QueueName,
         claim: Arc<Claim>,
         deadline: Instant,
-        stop: CancellationToken,
+        stop: Arc<Stop>,
         progress: Arc<Board>,
     ) -> Self {
         Self(Arc::new(Attempt { queue, claim, deadline, stop, progress }))
@@ -55,9 +56,10 @@ impl Context {
             payload: payload.into(),
         };
         let claim = Claim { task, token, record, attempt: 1, losses: 0, started_at_ms: 0 };
-        let stop = CancellationToken::new();
+        let stop = Arc::new(Stop::default());
+        let token = stop.token();
         let (queue, deadline) = (QueueName::default_queue(), Instant::now() + HOUR);
-        (Self::new(queue, Arc::new(claim), deadline, stop.clone(), Arc::default()), stop)
+        (Self::new(queue, Arc::new(claim), deadline, stop, Arc::default()), token)
     }
 
     /// The queue.
@@ -124,17 +126,17 @@ impl Context {
     /// A token that is cancelled when the attempt should end early: someone cancelled the task, its time is up, the worker
     /// drains, or its lease is lost. A moment later the handler's future is dropped.
     pub fn cancellation(&self) -> CancellationToken {
-        self.0.stop.child_token()
+        self.0.stop.token().child_token()
     }
 
     /// Waits for that.
     pub async fn cancelled(&self) {
-        self.0.stop.cancelled().await;
+        self.0.stop.token().cancelled().await;
     }
 
     /// Whether it has happened.
     pub fn is_cancelled(&self) -> bool {
-        self.0.stop.is_cancelled()
+        self.0.stop.is_pulled()
     }
 
     /// Says how far the attempt is (0–100) and what it is doing (at most 256 bytes). The latest word is shown within a few

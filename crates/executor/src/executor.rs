@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::link::Link;
 use crate::options::ExecutorOptions;
 use crate::progress::Board;
+use crate::pulse::Pulse;
 use crate::registry::Registry;
 use crate::report::Report;
 use crate::status::{Metrics, Status};
@@ -44,6 +45,7 @@ impl Shared {
 /// Runs the tasks of one queue on a number of slots.
 pub struct Executor {
     shared: Arc<Shared>,
+    pulse: Pulse,
 }
 
 impl Executor {
@@ -69,12 +71,17 @@ impl Executor {
             settings: watch::channel(options.settings).0,
             options,
         };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Arc::new(shared), pulse: Pulse::new() }
     }
 
     /// Where it stands, now and from now on.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.shared.status.subscribe()
+    }
+
+    /// Whether its loop turns, now and from now on.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// What it has done, now and from now on.
@@ -86,7 +93,7 @@ impl Executor {
     /// shutdown timeout, the rest is released. `abort` ends it at once: what can be is released within half a second.
     pub async fn run(self, stop: CancellationToken, abort: CancellationToken) -> Report {
         let upkeep = AbortOnDropHandle::new(tokio::spawn(upkeep::run(Arc::clone(&self.shared))));
-        let report = Work::new(self.shared).run(stop, abort).await;
+        let report = self.pulse.of(Work::new(self.shared).run(stop, abort)).await;
         drop(upkeep);
         report
     }

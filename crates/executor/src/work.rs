@@ -24,6 +24,7 @@ use crate::report::{Closing, Report};
 use crate::session::{self, Due, Session};
 use crate::slots::{Ended, Slots};
 use crate::status::add;
+use crate::stock::Stock;
 
 /// Longest wait for work: a wake-up that was lost costs no more.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ const VAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
 const RETIRE_DEADLINE: Duration = Duration::from_secs(2);
 /// How many unsettled tasks the log names: a line stays a line.
 const TASKS_NAMED: usize = 100;
+/// While there is work in stock, settlements may wait so long for others: one exchange then carries many.
+const GATHER: Duration = Duration::from_millis(1);
 /// A timer that nothing needs.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -60,6 +63,8 @@ struct Wait {
 pub(crate) struct Work {
     shared: Arc<Shared>,
     slots: Slots,
+    /// What is claimed and waits for a slot.
+    stock: Stock,
     /// What ended and is not settled.
     due: VecDeque<Due>,
     /// A task that was lost too often: it waits for all others to end, and has the worker to itself.
@@ -78,6 +83,8 @@ pub(crate) struct Work {
     vain: u32,
     next_due: Option<Instant>,
     retry: Retry,
+    /// Settlements may wait for others until then.
+    gather_until: Option<Instant>,
     /// Nothing is asked of the store before.
     rest_until: Option<Instant>,
     paused: bool,
@@ -90,6 +97,7 @@ impl Work {
         Self {
             shared,
             slots: Slots::default(),
+            stock: Stock::default(),
             due: VecDeque::new(),
             alone: None,
             alone_runs: false,
@@ -103,6 +111,7 @@ impl Work {
             vain: 0,
             next_due: None,
             retry: Retry::default(),
+            gather_until: None,
             rest_until: None,
             paused: false,
             closing: None,
@@ -115,6 +124,7 @@ impl Work {
             while let Some(ended) = self.slots.try_next() {
                 self.ended(ended);
             }
+            self.fill(Instant::now());
             self.turn(Instant::now());
             if self.is_over(Instant::now()) {
                 return self.end().await;
@@ -155,6 +165,7 @@ impl Work {
         if want == 0 {
             self.wait = None;
         }
+        let gathers = self.gathers(now);
         let shared = Arc::clone(&self.shared);
         let Some(session) = &mut self.session else {
             if self.closing.is_none() {
@@ -164,6 +175,10 @@ impl Work {
             return;
         };
         let look = self.look && self.look_at.is_none() && want > 0;
+        if gathers && !session.is_open() {
+            return;
+        }
+        self.gather_until = None;
         if session.is_open() || !self.due.is_empty() || look {
             let request = session.request(&mut self.due, want);
             // Whatever wakes it from now on may have come too late for this exchange to see.
@@ -188,7 +203,35 @@ impl Work {
         if self.takes_nothing() || self.alone.is_some() || self.alone_runs {
             return 0;
         }
-        self.shared.options.slots.saturating_sub(self.slots.len())
+        let slots = self.shared.options.slots;
+        (slots + self.stock.aim(slots)).saturating_sub(self.slots.len() + self.stock.len())
+    }
+
+    /// Whether more may end soon that one exchange can settle together: the stock will keep the slots busy meanwhile.
+    fn gathers(&self, now: Instant) -> bool {
+        let half = self.stock.aim(self.shared.options.slots) / 2;
+        self.stock.len() > half && self.due.len() < half && self.gather_until.is_some_and(|until| now < until)
+    }
+
+    /// Gives free slots what is in stock; gives the store back what has waited in vain.
+    fn fill(&mut self, now: Instant) {
+        while self.slots.len() < self.shared.options.slots && !self.alone_runs {
+            let Some(claim) = self.stock.take(now) else { break };
+            self.start(claim);
+        }
+        for claim in self.stock.take_stale(now) {
+            self.release(claim);
+        }
+    }
+
+    /// Gives back what has not begun to run.
+    fn release_waiting(&mut self) {
+        if let Some(claim) = self.alone.take() {
+            self.release(claim);
+        }
+        for claim in self.stock.take_all() {
+            self.release(claim);
+        }
     }
 
     fn answered(&mut self, answer: Answer) {
@@ -213,9 +256,11 @@ impl Work {
                 self.next_due = next_due_ms.map(|ms| Instant::now() + Duration::from_millis(ms));
                 let due = self.next_due;
                 self.wait.take_if(|wait| due.is_some_and(|due| due + WAIT_MIN < wait.until));
+                self.gather_until = Some(Instant::now() + GATHER);
                 for claim in claims {
                     self.admit(claim);
                 }
+                self.fill(Instant::now());
             }
             Answer::Exchanged(Ok(Exchanged::Retired) | Err(BrokerError::UnknownQueue { .. })) => {
                 self.fence("the store no longer knows this incarnation", false);
@@ -260,7 +305,7 @@ impl Work {
         } else if self.shared.registry.get(&claim.record.task_type).is_none() {
             self.ended(Ended { claim, end: End::Unserved, ran: Duration::ZERO });
         } else if claim.losses < LOSSES_BEFORE_ALONE {
-            self.start(claim);
+            self.stock.add(claim, Instant::now());
         } else if self.alone.is_none() && !self.alone_runs {
             self.alone = Some(claim);
         } else {
@@ -275,7 +320,7 @@ impl Work {
         let until = deadline(Instant::now(), &claim, &shared.settings());
         self.slots.start(claim, handler, |claim, stop| {
             let (queue, progress) = (shared.options.queue.clone(), Arc::clone(&shared.progress));
-            Context::new(queue, claim, until, stop.token.clone(), progress)
+            Context::new(queue, claim, until, stop, progress)
         });
     }
 
@@ -287,6 +332,9 @@ impl Work {
     fn ended(&mut self, ended: Ended) {
         let Ended { claim, end, ran } = ended;
         self.alone_runs &= !self.slots.is_empty();
+        if !matches!(end, End::Unserved | End::Stopped(_)) {
+            self.stock.note(ran, claim.record.payload.len());
+        }
         self.shared.progress.forget(&claim.task);
         let ran_ms = millis(ran);
         self.shared.metrics.ran_ms.fetch_add(ran_ms, Ordering::Relaxed);
@@ -294,7 +342,10 @@ impl Work {
             journal::refused(&self.shared.options.queue, &claim, &self.shared.metrics);
             return;
         }
-        let outcome = judge(end, &claim, &self.shared.settings(), rand::random());
+        let outcome = match end {
+            End::Succeeded(result) => Outcome::Succeeded { result },
+            end => judge(end, &claim, &self.shared.settings(), rand::random()),
+        };
         let settlement = Settlement { task: claim.task.clone(), token: claim.token, outcome, ran_ms };
         self.due.push_back(Due { claim, settlement });
     }
@@ -336,6 +387,7 @@ impl Work {
     fn turn(&mut self, now: Instant) {
         self.give_up(now);
         if self.slots.is_empty()
+            && self.stock.is_empty()
             && self.session.is_some()
             && let Some(claim) = self.alone.take()
         {
@@ -367,9 +419,7 @@ impl Work {
             tracing::warn!(queue, running, "the lease has ended and the store cannot be asked: what runs is stopped");
             session.leaving = true;
             self.slots.stop_all(Reason::Fenced, FENCE_GRACE);
-            if let Some(claim) = self.alone.take() {
-                self.release(claim);
-            }
+            self.release_waiting();
         }
         let settled = |session: &Session| self.slots.is_empty() && self.due.is_empty() && !session.is_open();
         if stuck {
@@ -386,7 +436,8 @@ impl Work {
         tracing::warn!(queue = queue.as_str(), worker = %session.id, running = self.slots.len(), why, "worker retired");
         self.slots.stop_all(Reason::Fenced, FENCE_GRACE);
         let unsent = self.due.drain(..).map(|due| due.claim);
-        for claim in session.abandoned().into_iter().chain(unsent).chain(self.alone.take()) {
+        let waiting = self.stock.take_all().into_iter().chain(self.alone.take());
+        for claim in session.abandoned().into_iter().chain(unsent).chain(waiting) {
             journal::refused(queue, &claim, &self.shared.metrics);
         }
         self.former = courtesy.then_some(session.id);
@@ -402,9 +453,7 @@ impl Work {
         if self.session.is_none() {
             self.call = None;
         }
-        if let Some(claim) = self.alone.take() {
-            self.release(claim);
-        }
+        self.release_waiting();
     }
 
     fn is_over(&self, now: Instant) -> bool {
@@ -417,7 +466,8 @@ impl Work {
     async fn end(mut self) -> Report {
         let shared = Arc::clone(&self.shared);
         let queue = &shared.options.queue;
-        let left = self.slots.abandon().into_iter().map(|ended| ended.claim);
+        let waiting = self.stock.take_all();
+        let left = self.slots.abandon().into_iter().map(|ended| ended.claim).chain(waiting);
         let unsent: Vec<_> = left.chain(self.due.drain(..).map(|due| due.claim)).collect();
         self.call = None;
         if let Some(mut session) = self.session.take() {
@@ -459,13 +509,15 @@ impl Work {
     fn alarm(&self) -> Instant {
         let rest = self.rest_until.filter(|_| self.call.is_none());
         let closing = self.closing.map(|closing| closing.next());
-        let earliest = [rest, self.look_at, closing, self.gives_up_at()].into_iter().flatten().min();
+        let gather = self.gather_until.filter(|_| self.call.is_none() && !self.due.is_empty());
+        let stock = self.stock.goes_back_at();
+        let earliest = [rest, self.look_at, closing, gather, stock, self.gives_up_at()].into_iter().flatten().min();
         earliest.unwrap_or_else(|| Instant::now() + IDLE)
     }
 
     fn publish(&self) {
         let worker = self.session.as_ref().map(|session| session.id);
-        let active = self.slots.len() + usize::from(self.alone.is_some());
+        let active = self.slots.len() + self.stock.len() + usize::from(self.alone.is_some());
         let (paused, draining) = (self.paused, self.closing.is_some());
         self.shared.status.send_if_modified(|status| {
             let now = (worker, active, paused, draining);

@@ -13,8 +13,8 @@ use tidemill_broker::{Access, Authorities};
 use crate::crd::{BrokerSpec, SecretKey, TaskQueue, reason};
 use crate::options::OperatorOptions;
 
-/// How a broker's address may begin.
-const SCHEMES: [&str; 4] = ["redis://", "rediss://", "valkey://", "valkeys://"];
+/// How a broker's address may begin: the one, then the other (or nothing), then `://`.
+const SCHEMES: ([&str; 4], [&str; 2]) = (["redis", "rediss", "valkey", "valkeys"], ["+sentinel", "+cluster"]);
 /// Characters of a checksum: enough to tell two values apart, too few to learn anything of them.
 const CHECKSUM_LENGTH: usize = 16;
 
@@ -139,7 +139,13 @@ async fn named(client: &Client, namespace: &str, broker: &BrokerSpec) -> Result<
         Some(tls) => Some(Authorities::Pem(secrets.value("spec.broker.tls.caFrom", &tls.ca_from).await?)),
         None => None,
     };
-    Ok(Access { url, username, password, authorities })
+    Ok(Access { username, password, authorities, ..Access::new(url) })
+}
+
+fn begins_well(url: &str) -> bool {
+    let (base, form) = SCHEMES;
+    let Some((scheme, _)) = url.split_once("://") else { return false };
+    form.iter().find_map(|form| scheme.strip_suffix(form)).or(Some(scheme)).is_some_and(|scheme| base.contains(&scheme))
 }
 
 /// The Secrets of one namespace, each got once.
@@ -152,10 +158,14 @@ struct Secrets<'a> {
 impl Secrets<'_> {
     async fn address(&mut self, field: &'static str, from: &SecretKey) -> Result<String, Missing> {
         let url = self.text(field, from).await?;
-        if SCHEMES.iter().any(|scheme| url.starts_with(scheme)) {
+        if begins_well(&url) {
             return Ok(url);
         }
-        Err(wrong(field, from, "must begin with redis://, rediss://, valkey:// or valkeys://"))
+        Err(wrong(
+            field,
+            from,
+            "must begin with redis://, rediss://, valkey:// or valkeys://, or with +sentinel or +cluster before the ://",
+        ))
     }
 
     async fn text(&mut self, field: &'static str, from: &SecretKey) -> Result<String, Missing> {
@@ -195,7 +205,7 @@ fn wrong(field: &'static str, from: &SecretKey, problem: &'static str) -> Missin
 
 /// Salted with the TaskQueue's uid, so that equal passwords of two queues cannot be seen to be equal.
 fn checksum(salt: &str, access: &Access) -> String {
-    let Access { url, username, password, authorities } = access;
+    let Access { url, username, password, authorities, durability } = access;
     let mut hash = Sha256::new();
     let authorities = match authorities {
         None => &[][..],
@@ -203,10 +213,16 @@ fn checksum(salt: &str, access: &Access) -> String {
         Some(Authorities::File(path)) => path.as_os_str().as_encoded_bytes(),
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    // As it was before there was any, so that it replaces no pods where none is asked for.
+    let durable = match durability.replicas {
+        0 => String::new(),
+        replicas => format!("{replicas} {}", durability.timeout.as_millis()),
+    };
     for part in [salt.as_bytes(), url.as_bytes(), text(username).as_bytes(), text(password).as_bytes(), authorities] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
+    hash.update(durable);
     let mut checksum = format!("{:x}", hash.finalize());
     checksum.truncate(CHECKSUM_LENGTH);
     checksum
@@ -214,6 +230,8 @@ fn checksum(salt: &str, access: &Access) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_broker::Durability;
+
     use super::*;
 
     #[test]
@@ -224,8 +242,10 @@ mod tests {
         let named = Access { username: Some("u".into()), ..plain.clone() };
         let secret = Access { password: Some("u".into()), ..plain.clone() };
         let trusting = Access { authorities: Some(Authorities::Pem(b"u".to_vec())), ..plain.clone() };
+        let copied = Access { durability: Durability { replicas: 1, ..Durability::default() }, ..plain.clone() };
         let all = [
             same,
+            checksum("uid", &copied),
             checksum("other", &plain),
             checksum("uid", &named),
             checksum("uid", &secret),
@@ -233,6 +253,17 @@ mod tests {
         ];
         for (index, one) in all.iter().enumerate() {
             assert!(!all[index + 1..].contains(one), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_all_forms_begin_well() {
+        for url in ["redis://a", "rediss://a", "valkey+sentinel://a,b/m", "valkeys+cluster://a", "rediss+cluster://a,b"]
+        {
+            assert!(begins_well(url), "{url}");
+        }
+        for url in ["http://a", "redis", "redis+raft://a", "+cluster://a", "redis+unix:///a", "sqlite:a"] {
+            assert!(!begins_well(url), "{url}");
         }
     }
 

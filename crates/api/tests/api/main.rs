@@ -4,6 +4,7 @@
 
 mod enqueue;
 mod guards;
+mod liveness;
 mod outage;
 mod plain;
 mod resources;

@@ -96,7 +96,7 @@ async fn a_worker_shows_health_and_metrics_and_nothing_else() {
         http_shutdown_timeout: Duration::from_secs(1),
         tokens_file: None,
         tokens: Vec::new(),
-        worker: Some(Arc::new(|| WorkerGauge { slots: 10, busy: 3, taking: true })),
+        worker: Some(Arc::new(|| WorkerGauge { slots: 10, busy: 3, taking: true, still_for: Duration::ZERO })),
     };
     let broker = Arc::new(Faulty::new());
     let server = HealthServer::bind(options, broker, Arc::new(Metrics::new("test"))).await.unwrap();

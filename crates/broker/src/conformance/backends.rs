@@ -7,7 +7,9 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tidemill_core::QueueName;
 
+use super::fleet::Cluster;
 use super::harness::{Backend, Snapshot};
+use super::scene::DEADLINE;
 use super::server::RedisServer;
 use crate::Broker;
 use crate::embedded::{ManualClock, SqliteBroker, SqliteOptions};
@@ -25,7 +27,8 @@ pub struct Redis {
     url: String,
     broker: Arc<RedisBroker>,
     another: Arc<RedisBroker>,
-    raw: MultiplexedConnection,
+    /// A connection to each primary.
+    raw: Vec<MultiplexedConnection>,
 }
 
 /// The keys of a queue of Redis, by what `DUMP` made of them.
@@ -72,15 +75,40 @@ impl Backend for Sqlite {
 impl Redis {
     /// Connects to `server`.
     pub async fn connect(server: &RedisServer) -> Self {
-        let url = server.url();
-        let client = redis::Client::open(url.as_str()).expect("the URL of a server");
-        let raw = client.get_multiplexed_async_connection().await.expect("the server takes connections");
+        Self::over(server.url(), std::slice::from_ref(server)).await
+    }
+
+    /// Connects to a Cluster, whose slots are where they were at first.
+    pub async fn connect_cluster(cluster: &Cluster) -> Self {
+        Self::over(cluster.url(), &cluster.primaries).await
+    }
+
+    async fn over(url: String, primaries: &[RedisServer]) -> Self {
+        let mut raw = Vec::new();
+        for server in primaries {
+            let client = redis::Client::open(server.url()).expect("the URL of a server");
+            let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(DEADLINE));
+            let connection = client.get_multiplexed_async_connection_with_config(&config).await;
+            raw.push(connection.expect("the server takes connections"));
+        }
         Self { broker: open(&url), another: open(&url), url, raw }
+    }
+
+    /// A connection to the server that keeps a queue.
+    async fn raw(&self, queue: &QueueName) -> MultiplexedConnection {
+        if let [only] = &self.raw[..] {
+            return only.clone();
+        }
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("KEYSLOT").arg(format!("tidemill:{{{queue}}}:meta"));
+        let slot: usize = command.query_async(&mut self.raw[0].clone()).await.expect("the server answers");
+        let home = (0..self.raw.len()).rfind(|n| n * usize::from(crate::redis::SLOTS) / self.raw.len() <= slot);
+        self.raw[home.expect("the first slot is somewhere")].clone()
     }
 
     async fn keys(&self, queue: &QueueName) -> Vec<Vec<u8>> {
         let pattern = format!("tidemill:{{{queue}}}:*");
-        self.raw.clone().keys(pattern).await.expect("the server answers")
+        self.raw(queue).await.keys(pattern).await.expect("the server answers")
     }
 }
 
@@ -108,9 +136,10 @@ impl Backend for Redis {
 
     async fn snapshot(&self, queue: &QueueName) -> Snapshot {
         let mut dump = Vec::new();
+        let mut raw = self.raw(queue).await;
         for key in self.keys(queue).await {
             let value: Option<Vec<u8>> =
-                redis::cmd("DUMP").arg(&key).query_async(&mut self.raw.clone()).await.expect("the server answers");
+                redis::cmd("DUMP").arg(&key).query_async(&mut raw).await.expect("the server answers");
             dump.extend(value.map(|value| (key, value)));
         }
         Box::new(Dump(dump))
@@ -119,7 +148,7 @@ impl Backend for Redis {
     async fn roll_back(&self, queue: &QueueName, snapshot: &Snapshot) {
         let Dump(dump) = snapshot.downcast_ref().expect("a snapshot of this store");
         let meta = format!("tidemill:{{{queue}}}:meta");
-        let mut raw = self.raw.clone();
+        let mut raw = self.raw(queue).await;
         let skew: Option<i64> = raw.hget(&meta, "skew").await.expect("the server answers");
         let mut all = redis::pipe();
         all.atomic();

@@ -8,12 +8,14 @@
 //!
 //! [`harness`] is what a store has to offer to be tested: a clock that the test moves, and a way back to an earlier state.
 //! [`suite`] is the list of tests, the same for every store. [`model`] is the contract as plain code in memory.
-//! [`backends`] are the stores that there are; [`server`] starts a Redis or Valkey, for tests of other crates too.
+//! [`backends`] are the stores that there are; [`server`] starts a Redis or Valkey, for tests of other crates too, and
+//! [`fleet`] several that form a Cluster or are watched by Sentinels.
 
 // All of this is test code that other crates' tests call: it fails by panicking, as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
 
 pub mod backends;
+pub mod fleet;
 pub mod harness;
 pub mod model;
 pub mod scene;

@@ -17,6 +17,8 @@ pub const SKIP_VALKEY: &str = "TIDEMILL_SKIP_VALKEY";
 const START_DEADLINE: Duration = Duration::from_secs(20);
 /// Another program may take the port between its choice and the start; more than once in a row is something else.
 const STARTS: u32 = 3;
+/// The name of a server's file of configuration.
+const CONFIG: &str = "server.conf";
 /// Runs a server until its standard input ends, which it does with this process, whatever ends that. Its directory goes
 /// with it, unless a line was written to it before.
 const KEEPER: &str = r#"dir=$1; shift; "$@" & server=$!; read -r line; kill -9 "$server" 2>/dev/null
@@ -26,6 +28,8 @@ wait "$server" 2>/dev/null; [ -n "$line" ] || rm -rf -- "$dir""#;
 #[derive(Debug)]
 pub struct RedisServer {
     program: String,
+    /// A file that it is configured by, before all arguments; it may write to it.
+    config: Option<String>,
     args: Vec<String>,
     port: u16,
     dir: tempfile::TempDir,
@@ -40,19 +44,29 @@ impl RedisServer {
 
     /// A server with these arguments besides, such as `--appendonly yes`.
     pub fn start_with(args: &[&str]) -> Self {
-        Self::start_program(&program(REDIS), args)
+        Self::start_program(&program(REDIS), None, args)
     }
 
     /// A Valkey; `None` where there is none and [`SKIP_VALKEY`] allows that.
     pub fn start_valkey() -> Option<Self> {
+        Self::start_valkey_with(&[])
+    }
+
+    /// The same with these arguments besides.
+    pub fn start_valkey_with(args: &[&str]) -> Option<Self> {
         let program = program(VALKEY);
         if !is_there(&program) && std::env::var(SKIP_VALKEY).is_ok_and(|value| value == "1") {
             return None;
         }
-        Some(Self::start_program(&program, &[]))
+        Some(Self::start_program(&program, None, args))
     }
 
-    fn start_program(program: &str, args: &[&str]) -> Self {
+    /// A server with this file of configuration, which it may write to, and these arguments besides.
+    pub fn start_configured(config: &str, args: &[&str]) -> Self {
+        Self::start_program(&program(REDIS), Some(config), args)
+    }
+
+    fn start_program(program: &str, config: Option<&str>, args: &[&str]) -> Self {
         assert!(
             is_there(program),
             "these tests need {program}: install it, or set {} or {} to its path ({SKIP_VALKEY}=1 skips Valkey)",
@@ -61,7 +75,11 @@ impl RedisServer {
         );
         let dir = tempfile::Builder::new().prefix("tidemill-redis-").tempdir().expect("a temporary directory");
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        let mut server = Self { program: program.to_owned(), args, port: 0, dir, keeper: Mutex::new(None) };
+        if let Some(config) = config {
+            std::fs::write(dir.path().join(CONFIG), config).expect("a file of configuration can be written");
+        }
+        let config = config.map(ToOwned::to_owned);
+        let mut server = Self { program: program.to_owned(), config, args, port: 0, dir, keeper: Mutex::new(None) };
         for _ in 0..STARTS {
             server.port = free_port();
             if server.spawn() {
@@ -97,6 +115,21 @@ impl RedisServer {
         assert!(self.spawn(), "{} did not start again; its log: {}", self.program, self.log());
     }
 
+    /// Sends it a command, on a connection of its own, and panics where it answers with an error.
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_ask(words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// The same, with the error.
+    pub async fn try_ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let client = redis::Client::open(self.url())?;
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(START_DEADLINE));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query_async(&mut connection).await
+    }
+
     /// Its last words.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("server.log")).unwrap_or_default()
@@ -110,6 +143,7 @@ impl RedisServer {
             .args(["-c", KEEPER, "keeper"])
             .arg(self.dir.path())
             .arg(&self.program)
+            .args(self.config.as_ref().map(|_| self.dir.path().join(CONFIG)))
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
             .arg("--dir")
             .arg(self.dir.path())
@@ -160,7 +194,7 @@ fn is_there(program: &str) -> bool {
     version.is_ok_and(|status| status.success())
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("a bound socket has an address").port()
 }

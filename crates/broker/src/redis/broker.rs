@@ -107,25 +107,8 @@ impl Broker for RedisBroker {
         if let Some(twice) = batch.iter().find(|task| !seen.insert(&task.id)) {
             return Err(BrokerError::DuplicateId(twice.id.clone()));
         }
-        let mut encoded = Ok(());
-        let put = |command: &mut Cmd| encoded = wire::put_batch(command, batch, request);
-        let (word, mut reply) = self.link.run(&script::ENQUEUE, queue, put).await?;
-        encoded?;
-        match word.as_str() {
-            "OK" => {
-                let state = |letter| if letter == 'd' { State::Delayed } else { State::Pending };
-                Ok(reply.text()?.chars().map(|letter| Enqueued::Created(state(letter))).collect())
-            }
-            "FULL" => Err(BrokerError::QueueFull { queue: queue.clone(), max: reply.parse()? }),
-            "TAKEN" => {
-                let mut ids = Vec::new();
-                while !reply.is_empty() {
-                    ids.push(reply.parse()?);
-                }
-                Err(BrokerError::TaskExists { queue: queue.clone(), ids })
-            }
-            other => Err(reply.wrong(&other)),
-        }
+        let call = wire::Call::new(batch, request)?;
+        self.coalescer.enqueue(queue, call).await
     }
 
     async fn register(&self, queue: &QueueName, worker: &WorkerInfo) -> Result<()> {
@@ -137,30 +120,22 @@ impl Broker for RedisBroker {
     }
 
     async fn exchange(&self, queue: &QueueName, exchange: &Exchange) -> Result<Exchanged> {
+        let mut order = Vec::new();
         let put = |command: &mut Cmd| {
             command.arg(exchange.worker.to_string()).arg(exchange.number).arg(exchange.want);
             command.arg(MAINTAIN_MAX).arg(SET_ASIDE_MS);
-            for settlement in &exchange.finished {
-                wire::put_settlement(command, settlement);
-            }
+            order = wire::put_settlements(command, exchange.worker, &exchange.finished);
         };
         let (word, mut reply) = self.link.run(&script::EXCHANGE, queue, put).await?;
         if word == "RETIRED" {
             return Ok(Exchanged::Retired);
         }
-        let letters = reply.text()?;
-        let settled = letters
-            .chars()
-            .map(|letter| wire::settled(letter).ok_or_else(|| reply.wrong(&format!("a settlement {letter:?}"))))
-            .collect::<Result<_>>()?;
+        let settled = wire::settled_in_order(&mut reply, &order)?;
         let (pending, next_due_ms) = (reply.parse()?, reply.maybe()?);
         let paused = reply.parse::<u8>()? == 1;
         let started_at_ms = reply.parse()?;
         let token = ClaimToken { worker: exchange.worker, counter: exchange.number };
-        let mut claims = Vec::new();
-        while !reply.is_empty() {
-            claims.extend(wire::claim(&mut reply, token, started_at_ms)?);
-        }
+        let claims = wire::claims(&mut reply, token, started_at_ms)?;
         Ok(Exchanged::Done { settled, claims, pending, next_due_ms, paused })
     }
 
@@ -360,6 +335,7 @@ impl Broker for RedisBroker {
     }
 
     async fn close(&self) {
+        self.coalescer.close();
         self.subscriber.close();
         self.waiters.close();
     }

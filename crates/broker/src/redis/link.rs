@@ -1,84 +1,87 @@
-//! The connection for commands: it connects by itself, again and again, and every call on it has a deadline.
+//! Running scripts and commands where their keys are: every call has a deadline, follows the keys when they move, and
+//! waits out what passes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::aio::MultiplexedConnection;
+use redis::{Arg, Cmd, RedisError, Value};
 use tidemill_core::QueueName;
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::fitness;
 use super::keys::KeyNames;
+use super::node::{Node, Traffic, Turn};
+use super::refusal::{Verdict, classify};
 use super::reply::Reply;
 use super::script::{Clock, Script};
+use super::slots::slot;
+use super::topology::Topology;
+use crate::connect::Durability;
 use crate::error::{BrokerError, Result};
 
 /// How long an operation may take before it is called unavailable: with it, an API call is answered within 2 s.
-const OPERATION_DEADLINE: Duration = Duration::from_millis(1_700);
-/// How long a connection may take to be made.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
-/// The longest pause between attempts to connect.
-const RECONNECT_PAUSE_MAX: Duration = Duration::from_millis(500);
+pub(super) const OPERATION_DEADLINE: Duration = Duration::from_millis(1_700);
+/// How often connecting is tried within one operation. A server that is away is away for longer than that.
+const CONNECT_TRIES: u32 = 3;
+/// The pause after a refusal that passes, which doubles up to the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+/// The first pause after a connection that could not be made; the second is twice that.
+const CONNECT_PAUSE: Duration = Duration::from_millis(50);
+/// Redirections that are followed without a pause.
+const HOPS_AT_ONCE: u32 = 4;
 
-/// A connection that is shared by all operations of the process.
+/// What all operations of the process go through.
 #[derive(Clone)]
 pub(super) struct Link {
-    client: redis::Client,
-    connection: Arc<Mutex<ConnectionManager>>,
+    topology: Arc<Topology>,
     keys: Arc<KeyNames>,
     clock: Clock,
-    fit: Arc<OnceCell<String>>,
+    durability: Durability,
+    server: Arc<OnceLock<String>>,
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Link").field("server", &self.fit.get()).finish_non_exhaustive()
+        f.debug_struct("Link").field("server", &self.server()).finish_non_exhaustive()
     }
+}
+
+/// One command on its way.
+struct Call<'a> {
+    operation: &'static str,
+    command: Cmd,
+    slot: u16,
+    /// The text of the script that the command names by its hash.
+    text: Option<&'a str>,
+    /// The queue whose writes replicas must have before they count.
+    durable: Option<&'a QueueName>,
+    /// Where it goes instead of to where the slot is, and whether that node must be told that it was sent there.
+    next: Option<(Arc<Node>, bool)>,
 }
 
 impl Link {
     /// Connects with the first call.
-    pub(super) fn new(client: redis::Client, clock: Clock) -> Result<Self> {
-        let connection = lazy(&client).map_err(|error| classify("connect", &error))?;
-        let connection = Arc::new(Mutex::new(connection));
-        Ok(Self { client, connection, keys: Arc::default(), clock, fit: Arc::default() })
+    pub(super) fn new(topology: Arc<Topology>, clock: Clock, durability: Durability) -> Self {
+        let keys = Arc::new(KeyNames::new(topology.is_cluster()));
+        Self { topology, keys, clock, durability, server: Arc::default() }
     }
 
     /// What the server says of itself, once it has been reached: `redis 7.0.15`.
     pub(super) fn server(&self) -> Option<&str> {
-        self.fit.get().map(String::as_str)
+        self.server.get().map(String::as_str)
     }
 
-    fn connection(&self) -> ConnectionManager {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Begins anew after an error that the manager of the connection would keep for good: one that was met while connecting
-    /// and is not of the network, such as an answer that is no Redis's, or a password that was wrong and may be mended.
-    fn begin_anew_after(&self, error: &RedisError) {
-        if !error.is_unrecoverable_error() || error.is_io_error() {
-            return;
-        }
-        match lazy(&self.client) {
-            Ok(connection) => *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection,
-            Err(error) => tracing::debug!(%error, "no new connection can be prepared"),
-        }
-    }
-
-    /// Asks the server again whether it can serve.
+    /// Asks the servers again whether they can serve.
     pub(super) async fn check(&self) -> Result<()> {
-        let described = self.examine().await?;
-        if self.fit.set(described).is_err() {
-            tracing::trace!("the server has been described before");
+        const OPERATION: &str = "ping";
+        let locate = timeout(OPERATION_DEADLINE, self.topology.primaries());
+        let primaries = locate.await.unwrap_or_else(|_| Err(late(OPERATION, None)))?;
+        let all = primaries.into_iter().map(|node| self.call(Call::to(OPERATION, node, fitness::question())));
+        for answer in futures::future::try_join_all(all).await? {
+            self.judge(answer)?;
         }
         Ok(())
-    }
-
-    async fn examine(&self) -> Result<String> {
-        let info = self.raw("ping", redis::cmd("INFO").arg("server").arg("memory")).await?;
-        fitness::judge(&redis::from_redis_value::<String>(info).unwrap_or_default())
     }
 
     /// Runs a script on a queue and opens its reply.
@@ -98,12 +101,6 @@ impl Link {
         queue: &QueueName,
         args: impl FnOnce(&mut Cmd),
     ) -> Result<Value> {
-        // One deadline for all of it: at the start, callers queue up for the examination of the server.
-        timeout(OPERATION_DEADLINE, self.evaluate(script, queue, args)).await.unwrap_or_else(|_| Err(late(script.name)))
-    }
-
-    async fn evaluate(&self, script: &'static Script, queue: &QueueName, args: impl FnOnce(&mut Cmd)) -> Result<Value> {
-        self.fit.get_or_try_init(|| self.examine()).await?;
         let keys = self.keys.of(queue, script);
         let source = script.source(self.clock);
         let mut command = redis::cmd("EVALSHA");
@@ -112,65 +109,226 @@ impl Link {
             command.arg(key);
         }
         args(&mut command);
-        match command.query_async(&mut self.connection()).await {
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.raw(script.name, redis::cmd("SCRIPT").arg("LOAD").arg(&source.text)).await?;
-                self.raw(script.name, &command).await
-            }
-            outcome => outcome.map_err(|error| self.failed(script.name, &error)),
-        }
+        let durable = (script.is_promise && self.durability.replicas > 0).then_some(queue);
+        let slot = keys.first().map_or(0, |key| slot(key.as_bytes()));
+        let call = Call { text: Some(&source.text), durable, ..Call::new(script.name, slot, command) };
+        self.call(call).await
     }
 
-    /// Runs a command that is no script.
+    /// Runs a command that is no script and has its key as first argument.
     pub(super) async fn raw(&self, operation: &'static str, command: &Cmd) -> Result<Value> {
-        timeout(OPERATION_DEADLINE, command.query_async(&mut self.connection()))
-            .await
-            .map_err(|_| late(operation))?
-            .map_err(|error| self.failed(operation, &error))
+        let slot = match command.args_iter().nth(1) {
+            Some(Arg::Simple(key)) => slot(key),
+            _ => 0,
+        };
+        self.call(Call::new(operation, slot, command.clone())).await
     }
 
-    fn failed(&self, operation: &'static str, error: &RedisError) -> BrokerError {
-        self.begin_anew_after(error);
-        classify(operation, error)
-    }
-}
-
-/// A connection that is made with the first command.
-fn lazy(client: &redis::Client) -> redis::RedisResult<ConnectionManager> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_DEADLINE))
-        .set_response_timeout(Some(OPERATION_DEADLINE))
-        .set_min_delay(Duration::from_millis(50))
-        .set_max_delay(RECONNECT_PAUSE_MAX)
-        .set_number_of_retries(2);
-    ConnectionManager::new_lazy_with_config(client.clone(), config)
-}
-
-fn late(operation: &'static str) -> BrokerError {
-    BrokerError::Unavailable { operation, reason: format!("no answer within {} ms", OPERATION_DEADLINE.as_millis()) }
-}
-
-/// What an error of the client means to a caller.
-pub(super) fn classify(operation: &'static str, error: &RedisError) -> BrokerError {
-    let reason = error.to_string();
-    match (error.kind(), error.code()) {
-        (ErrorKind::AuthenticationFailed, _) | (_, Some("WRONGPASS" | "NOAUTH" | "NOPERM")) => {
-            BrokerError::Unfit(format!(
-                "Redis refuses Tidemill: {reason}. Check the user and password (those of broker.url, or broker.username \
-                 and broker.password), and that the user may run EVALSHA, SCRIPT, INFO, BLPOP, SUBSCRIBE and PUBLISH on \
-                 keys and channels tidemill:*"
-            ))
+    async fn call(&self, mut call: Call<'_>) -> Result<Value> {
+        let deadline = Instant::now() + OPERATION_DEADLINE;
+        let mut pauses = Pauses::default();
+        let mut last = None;
+        loop {
+            let Ok(step) = timeout_at(deadline, self.step(&mut call, deadline)).await else {
+                // Perhaps it hangs, and another serves by now.
+                self.topology.doubt();
+                return Err(late(call.operation, last));
+            };
+            let refusal = match step? {
+                Step::Done(value) => return Ok(value),
+                Step::Refused(refusal) => refusal,
+            };
+            let rest = self.digest(&mut call, &refusal, &mut pauses)?;
+            last = Some(refusal.error);
+            if Instant::now() + rest >= deadline {
+                return Err(late(call.operation, last));
+            }
+            sleep(rest).await;
         }
-        (ErrorKind::InvalidClientConfig, _) => BrokerError::Unfit(format!("broker.url cannot be used: {reason}")),
-        (_, Some("OOM")) => BrokerError::StoreFull { operation, reason },
-        (ErrorKind::Server(ServerErrorKind::ResponseError), code) if code != Some("MISCONF") => {
-            BrokerError::Store { operation, reason }
-        }
-        (
-            ErrorKind::UnexpectedReturnType
-            | ErrorKind::Server(ServerErrorKind::CrossSlot | ServerErrorKind::ExecAbort),
-            _,
-        ) => BrokerError::Store { operation, reason },
-        _ => BrokerError::Unavailable { operation, reason },
     }
+
+    /// Sends the command to where it belongs.
+    async fn step(&self, call: &mut Call<'_>, deadline: Instant) -> Result<Step> {
+        let (node, asking) = match call.next.take() {
+            Some(next) => next,
+            None => (self.topology.locate(call.slot).await?, false),
+        };
+        let traffic = if call.durable.is_some() { Traffic::Durable } else { Traffic::Commands };
+        let (verdict, error, is_news) = match node.turn(traffic).await {
+            Err(error) => (None, error, false),
+            Ok(mut turn) => match self.send(call, &node, &mut turn, asking, deadline).await {
+                Ok(_) if self.topology.has_left(&node) => {
+                    let reason = format!("{} answered, but another server had taken over: repeat it", node.name);
+                    return Err(BrokerError::Unavailable { operation: call.operation, reason });
+                }
+                Ok(value) => return Ok(Step::Done(value)),
+                Err(Trouble::Told(error)) => return Err(error),
+                Err(Trouble::Met(error)) => {
+                    let verdict = Verdict::on(&error);
+                    let is_news = matches!(verdict, Verdict::Elsewhere | Verdict::Lost) && node.lost(&turn);
+                    (Some(verdict), error, is_news)
+                }
+            },
+        };
+        Ok(Step::Refused(Refusal { node, verdict, error, is_news }))
+    }
+
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        node: &Node,
+        turn: &mut Turn<'_>,
+        asking: bool,
+        deadline: Instant,
+    ) -> std::result::Result<Value, Trouble> {
+        let connection = &mut turn.connection;
+        node.fit
+            .get_or_try_init(async || {
+                let answer = fitness::question().query_async(connection).await?;
+                self.judge(answer).map_err(Trouble::Told)
+            })
+            .await?;
+        let value =
+            if asking { ask(connection, &call.command).await? } else { call.command.query_async(connection).await? };
+        if let Some(queue) = call.durable {
+            let confirmed = turn.witness.confirm(connection, call.operation, queue, self.durability, deadline);
+            confirmed.await.map_err(Trouble::Told)?;
+        }
+        Ok(value)
+    }
+
+    /// Draws the conclusions of a refusal. The pause before the next step, or why there is none.
+    fn digest(&self, call: &mut Call<'_>, refusal: &Refusal, pauses: &mut Pauses) -> Result<Duration> {
+        let Refusal { node, verdict, error, is_news } = refusal;
+        match verdict {
+            None => {
+                self.topology.doubt();
+                pauses.connects += 1;
+                if pauses.connects == CONNECT_TRIES || !error.is_io_error() {
+                    return Err(classify(call.operation, error));
+                }
+                Ok(CONNECT_PAUSE * pauses.connects)
+            }
+            Some(Verdict::NoScript) if call.spell_out() => Ok(Duration::ZERO),
+            Some(Verdict::Moved(address)) => {
+                call.next = Some((self.topology.moved(call.slot, address, node)?, false));
+                Ok(pauses.hop())
+            }
+            Some(Verdict::Ask(address)) => {
+                call.next = Some((self.topology.node(address, node)?, true));
+                Ok(pauses.hop())
+            }
+            Some(Verdict::Later) => Ok(pauses.next()),
+            Some(Verdict::Elsewhere) => {
+                self.topology.doubt();
+                if *is_news {
+                    self.topology.announce_change();
+                }
+                Ok(pauses.next())
+            }
+            Some(Verdict::Lost) => {
+                self.topology.doubt();
+                Err(classify(call.operation, error))
+            }
+            Some(Verdict::NoScript | Verdict::Final) => Err(classify(call.operation, error)),
+        }
+    }
+
+    /// Judges what a server says of itself.
+    fn judge(&self, answer: Value) -> Result<String> {
+        let described = fitness::judge(&redis::from_redis_value::<String>(answer).unwrap_or_default())?;
+        if self.server.set(described.clone()).is_err() {
+            tracing::trace!("a server has been described before");
+        }
+        Ok(described)
+    }
+}
+
+impl Call<'_> {
+    fn new(operation: &'static str, slot: u16, command: Cmd) -> Self {
+        Self { operation, command, slot, text: None, durable: None, next: None }
+    }
+
+    fn to(operation: &'static str, node: Arc<Node>, command: Cmd) -> Self {
+        Self { next: Some((node, false)), ..Self::new(operation, 0, command) }
+    }
+
+    /// Replaces the hash of the script by its text. Whether that was still to be done.
+    fn spell_out(&mut self) -> bool {
+        let Some(text) = self.text.take() else { return false };
+        let mut command = redis::cmd("EVAL");
+        command.arg(text);
+        for arg in self.command.args_iter().skip(2) {
+            if let Arg::Simple(arg) = arg {
+                command.arg(arg);
+            }
+        }
+        self.command = command;
+        true
+    }
+}
+
+/// What one attempt came to.
+enum Step {
+    Done(Value),
+    Refused(Refusal),
+}
+
+/// A command that was not carried out, or of which that is not known.
+struct Refusal {
+    node: Arc<Node>,
+    /// `None` where there was no connection to send it on.
+    verdict: Option<Verdict>,
+    error: RedisError,
+    /// Whether the node's connections were thought to be good until now.
+    is_news: bool,
+}
+
+/// What kept a command from its answer.
+enum Trouble {
+    /// The connection or the server.
+    Met(RedisError),
+    /// What a caller is to be told.
+    Told(BrokerError),
+}
+
+impl From<RedisError> for Trouble {
+    fn from(error: RedisError) -> Self {
+        Self::Met(error)
+    }
+}
+
+/// How long to pause within one operation.
+#[derive(Default)]
+struct Pauses {
+    connects: u32,
+    hops: u32,
+    last: Duration,
+}
+
+impl Pauses {
+    fn next(&mut self) -> Duration {
+        self.last = (self.last * 2).clamp(PAUSE.0, PAUSE.1);
+        self.last.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    /// After a redirection: none, unless redirections go round in a circle.
+    fn hop(&mut self) -> Duration {
+        self.hops += 1;
+        if self.hops <= HOPS_AT_ONCE { Duration::ZERO } else { self.next() }
+    }
+}
+
+/// Sends a command to a node that is about to get its slot.
+async fn ask(connection: &mut MultiplexedConnection, command: &Cmd) -> redis::RedisResult<Value> {
+    let mut both = redis::pipe();
+    both.cmd("ASKING").add_command(command.clone());
+    let mut answers = connection.send_packed_commands(&both, 0, 2).await?;
+    answers.pop().unwrap_or(Value::Nil).extract_error()
+}
+
+fn late(operation: &'static str, last: Option<RedisError>) -> BrokerError {
+    let within = format!("no answer within {} ms", OPERATION_DEADLINE.as_millis());
+    let reason = last.map_or_else(|| within.clone(), |error| format!("{within}; the last was: {error}"));
+    BrokerError::Unavailable { operation, reason }
 }

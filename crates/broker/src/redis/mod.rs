@@ -16,43 +16,64 @@
 //! | `wake` | list | the wake-up marker |
 //! | `channel` | – | pub/sub channel of events; number 0 says that the queue was dropped |
 //!
-//! Each operation is one script (`lua/*.lua`), which takes the time from Redis. Three sorts of connections: one for
+//! Each operation is one script (`lua/*.lua`), which takes the time from Redis. Three sorts of connections: a few for
 //! commands ([`link`]), one for subscriptions ([`subscriber`]), one per queue that is waited for ([`waiter`]).
+//!
+//! ```text
+//!   broker ─► link ─────► topology ─► node ─► dial      link: one operation, whatever it takes within its deadline
+//!      ├────► subscriber ─► │  │                        topology: which server has the slot; place: what the URL says
+//!      └────► waiter ─────► │  └─► sentinel, cluster    node: a server and its connections for commands
+//! ```
+//!
+//! One server, Sentinels and a Cluster differ in nothing but how [`topology`] learns where a slot is. The client library's
+//! own clients for Sentinel and Cluster are not used: they choose the connection of each command themselves, while a `WAIT`
+//! must follow its write on the same one, a blocking pop needs one of its own, and what may be sent again, and until when,
+//! is for the contract to say.
 
 mod broker;
+mod cluster;
+mod coalesce;
+mod dial;
+mod durable;
 mod fitness;
 mod keys;
 mod link;
+mod node;
+mod place;
+mod refusal;
 mod reply;
 mod script;
+mod sentinel;
+mod slots;
 mod subscriber;
 mod tls;
+mod topology;
 mod waiter;
 mod wire;
 
 use std::sync::Arc;
-#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-use std::time::Duration;
-
-use redis::io::tcp::TcpSettings;
 
 use crate::connect::Access;
-use crate::error::{BrokerError, Result};
-use link::{Link, classify};
+use crate::error::Result;
+use coalesce::Coalescer;
+use dial::Dialer;
+use link::Link;
+use place::Place;
 use script::Clock;
 use subscriber::Subscriber;
+use topology::Topology;
 use waiter::Waiters;
 
-/// How long what was sent may stay unacknowledged by the server's machine before the connection counts as dead. The
-/// system's own patience is a quarter of an hour.
-#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(3);
+pub(crate) use place::speaks;
+#[cfg(feature = "conformance")]
+pub(crate) use slots::SLOTS;
 
 /// A [`Broker`](crate::Broker) on Redis or Valkey.
 #[derive(Debug)]
 pub struct RedisBroker {
     address: String,
     link: Link,
+    coalescer: Coalescer,
     subscriber: Subscriber,
     waiters: Waiters,
 }
@@ -63,9 +84,12 @@ impl RedisBroker {
         Self::open_with(&Access::new(url))
     }
 
-    /// Prepares a broker for `redis://`, `rediss://`, `valkey://`, `valkeys://`, `redis+unix://` or `unix://` with user,
-    /// password and database as usual. Connects with the first operation, and again whenever it has to; a server that
-    /// cannot be trusted with tasks (it evicts, or is too old) is `Unfit` then.
+    /// Prepares a broker for one server, for the one that Sentinels name, or for a Cluster, as [`Access::url`] says.
+    /// Connects with the first operation, and again whenever it has to; a server that cannot be trusted with tasks (it
+    /// evicts, or is too old) is `Unfit` then. When another server takes over, or a slot moves, that is found out and
+    /// followed: callers see no more of it than that something took longer, or was [`BrokerError::Unavailable`].
+    ///
+    /// [`BrokerError::Unavailable`]: crate::BrokerError::Unavailable
     ///
     /// User and password that are given apart win over those of the URL. TLS trusts the authorities that are given, else
     /// those of the PEM file that the environment variable `SSL_CERT_FILE` names, else the public ones.
@@ -85,36 +109,17 @@ impl RedisBroker {
         if rustls::crypto::ring::default_provider().install_default().is_err() {
             tracing::trace!("a TLS provider has been installed before");
         }
-        let client = redis::Client::open(access.url.as_str()).map_err(|error| {
-            BrokerError::Unfit(format!(
-                "broker.url is not a Redis URL: {error}; one looks like redis://user:password@host:6379/0, \
-                 rediss://host:6379 (TLS) or redis+unix:///run/redis.sock"
-            ))
-        })?;
-        let info = client.get_connection_info();
-        let mut settings = info.redis_settings().clone().set_protocol(redis::ProtocolVersion::RESP3);
-        if let Some(username) = &access.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &access.password {
-            settings = settings.set_password(password);
-        }
-        let address = info.addr().to_string();
-        let info = info.clone().set_redis_settings(settings).set_tcp_settings(tcp_settings());
-        let speaks_tls = matches!(info.addr(), redis::ConnectionAddr::TcpTls { .. });
-        let client = match tls::authorities(access, speaks_tls)? {
-            Some(pem) => {
-                let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
-                redis::Client::build_with_tls(info, certificates)
-            }
-            None => redis::Client::open(info),
-        };
-        let client = client.map_err(|error| classify("open", &error))?;
+        let place = Place::of(access)?;
+        let address = place.describe();
+        let dialer = Dialer::new(&place, access)?;
+        let topology = Topology::new(place, dialer)?;
+        let link = Link::new(Arc::clone(&topology), clock, access.durability);
         Ok(Arc::new(Self {
             address,
-            link: Link::new(client.clone(), clock)?,
-            subscriber: Subscriber::new(client.clone()),
-            waiters: Waiters::new(client),
+            coalescer: Coalescer::new(link.clone()),
+            link,
+            subscriber: Subscriber::new(Arc::clone(&topology)),
+            waiters: Waiters::new(topology),
         }))
     }
 
@@ -125,13 +130,4 @@ impl RedisBroker {
         command.arg(keys::key(queue, "meta")).arg("skew").arg(by_ms);
         self.link.raw("advance_clock", &command).await.map(|_| ())
     }
-}
-
-/// Small commands leave at once, and a server that went away without a word (its machine died, the network drops its
-/// packets) is given up soon: the client keeps a connection on which answers are merely late.
-fn tcp_settings() -> TcpSettings {
-    let settings = TcpSettings::default().set_nodelay(true);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let settings = settings.set_user_timeout(UNACKNOWLEDGED);
-    settings
 }

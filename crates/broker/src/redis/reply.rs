@@ -27,6 +27,11 @@ impl Reply {
         Ok((word, reply))
     }
 
+    /// How many values are left.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.values.len() == 0
     }
@@ -39,6 +44,28 @@ impl Reply {
             Some(Value::Int(number)) => Ok(Bytes::from(number.to_string())),
             other => Err(unexpected(self.operation, &other.unwrap_or(Value::Nil))),
         }
+    }
+
+    /// A list within the reply.
+    pub(super) fn list(&mut self) -> Result<Self> {
+        match self.values.next() {
+            Some(Value::Array(values)) => Ok(Self { operation: self.operation, values: values.into_iter() }),
+            other => Err(unexpected(self.operation, &other.unwrap_or(Value::Nil))),
+        }
+    }
+
+    /// The next value where it is a list; otherwise it is left to be read.
+    pub(super) fn list_or_text(&mut self) -> Result<Option<Self>> {
+        if matches!(self.values.as_slice().first(), Some(Value::Array(_))) { self.list().map(Some) } else { Ok(None) }
+    }
+
+    /// Bytes, or `None` where there is nothing.
+    pub(super) fn maybe_bytes(&mut self) -> Result<Option<Bytes>> {
+        if matches!(self.values.as_slice().first(), Some(Value::Nil)) {
+            self.values.next();
+            return Ok(None);
+        }
+        self.bytes().map(Some)
     }
 
     pub(super) fn text(&mut self) -> Result<String> {

@@ -13,6 +13,8 @@ pub(super) struct Script {
     pub name: &'static str,
     /// The keys that it declares, by their short names, in order.
     pub keys: Vec<&'static str>,
+    /// Whether a caller is told that what it did is done, and may ask that replicas have it first.
+    pub is_promise: bool,
     real: Source,
     #[cfg(feature = "conformance")]
     skewed: Source,
@@ -74,6 +76,11 @@ scripts! {
     WORKERS = "workers",
 }
 
+/// The scripts whose writes somebody relies on once they were acknowledged. What workers and maintenance write is not among
+/// them: where a failover loses it, the task runs again.
+const PROMISES: [&str; 10] =
+    ["cancel", "configure", "delete", "disown", "drop_queue", "enqueue", "own", "pause", "purge", "retry"];
+
 const LIBRARY: [(&str, &str); 9] = [
     ("clock", include_str!("lua/lib/clock.lua")),
     ("owner", include_str!("lua/lib/owner.lua")),
@@ -106,6 +113,7 @@ impl Script {
         Self {
             name,
             keys,
+            is_promise: PROMISES.contains(&name),
             real,
             #[cfg(feature = "conformance")]
             skewed,
@@ -148,6 +156,14 @@ mod tests {
         for script in all() {
             assert!(!script.keys.is_empty(), "{} declares no keys", script.name);
             assert!(script.real.text.contains("\n-- REPLY "), "{} does not say what it replies", script.name);
+        }
+    }
+
+    #[test]
+    fn every_promise_is_a_script_that_writes() {
+        for name in PROMISES {
+            let script = all().into_iter().find(|script| script.name == name).unwrap();
+            assert!(!script.real.text.starts_with("#!lua flags=no-writes"), "{name}");
         }
     }
 

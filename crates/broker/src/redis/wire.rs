@@ -1,35 +1,152 @@
 //! How tasks and their ends travel to the scripts, and how tasks come back.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use redis::Cmd;
 use tidemill_core::{
-    AttemptView, Claim, ClaimToken, FailureKind, NewTask, Outcome, Record, RequestId, Settlement, Start, State, TaskId,
-    TaskView, envelope,
+    AttemptView, Claim, ClaimToken, FailureKind, NewTask, Outcome, Priority, QueueName, Record, RequestId, Settlement,
+    Start, State, TaskId, TaskView, WorkerId, envelope,
 };
 
 use super::reply::Reply;
-use crate::contract::{Settled, UNREADABLE};
+use crate::contract::{Enqueued, Settled, UNREADABLE};
 use crate::error::{BrokerError, Result};
 
-/// A batch, as `enqueue.lua` takes it.
-pub(super) fn put_batch(command: &mut Cmd, batch: &[NewTask], request: RequestId) -> Result<()> {
-    command.arg(&request.0[..]);
-    for task in batch {
-        let start = match task.start {
-            Start::Now | Start::AfterMs(0) => String::new(),
-            Start::AfterMs(ms) => format!("+{ms}"),
-            Start::AtMs(ms) => format!("@{ms}"),
-        };
-        let body =
-            envelope::body(task, request).map_err(|source| BrokerError::Unreadable { operation: "enqueue", source })?;
-        command.arg(task.id.as_str()).arg(start).arg(body);
-    }
-    Ok(())
+/// A batch with what `enqueue.lua` takes of it, encoded before it is known with which others it travels.
+#[derive(Debug)]
+pub(super) struct Call {
+    request: RequestId,
+    ids: Vec<TaskId>,
+    bodies: Vec<Vec<u8>>,
+    /// Empty where all tasks start now with priority 0.
+    starts: Vec<String>,
 }
 
-/// A settlement, as `exchange.lua` takes it.
-pub(super) fn put_settlement(command: &mut Cmd, settlement: &Settlement) {
-    command.arg(settlement.task.as_str()).arg(settlement.token.to_string()).arg(settlement.ran_ms);
+impl Call {
+    /// Encodes a batch.
+    pub(super) fn new(batch: &[NewTask], request: RequestId) -> Result<Self> {
+        let body = |task| {
+            envelope::body(task, request).map_err(|source| BrokerError::Unreadable { operation: "enqueue", source })
+        };
+        let plain = |task: &NewTask| start_of(task).is_empty() && task.priority == Priority::NORMAL;
+        Ok(Self {
+            request,
+            ids: batch.iter().map(|task| task.id.clone()).collect(),
+            bodies: batch.iter().map(body).collect::<Result<_>>()?,
+            starts: if batch.iter().all(plain) { Vec::new() } else { batch.iter().map(start_of).collect() },
+        })
+    }
+
+    /// How many tasks it brings.
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// How many bytes they have, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bodies.iter().map(Vec::len).sum()
+    }
+
+    /// Appends it to a command.
+    pub(super) fn put(&self, command: &mut Cmd) {
+        command.arg(&self.request.0[..]).arg(if self.starts.is_empty() { "p" } else { "m" }).arg(self.len());
+        for id in &self.ids {
+            command.arg(id.as_str());
+        }
+        for body in &self.bodies {
+            command.arg(&body[..]);
+        }
+        for start in &self.starts {
+            command.arg(start);
+        }
+    }
+}
+
+fn start_of(task: &NewTask) -> String {
+    match task.start {
+        Start::Now | Start::AfterMs(0) => String::new(),
+        Start::AfterMs(ms) => format!("+{ms}"),
+        Start::AtMs(ms) => format!("@{ms}"),
+    }
+}
+
+/// What one call was answered.
+pub(super) fn enqueued(queue: &QueueName, reply: &mut Reply) -> Result<Vec<Enqueued>> {
+    let Some(mut refusal) = reply.list_or_text()? else {
+        let state = |letter| if letter == 'd' { State::Delayed } else { State::Pending };
+        return Ok(reply.text()?.chars().map(|letter| Enqueued::Created(state(letter))).collect());
+    };
+    match refusal.text()?.as_str() {
+        "FULL" => Err(BrokerError::QueueFull { queue: queue.clone(), max: refusal.parse()? }),
+        "TAKEN" => {
+            let mut ids = Vec::new();
+            while !refusal.is_empty() {
+                ids.push(refusal.parse()?);
+            }
+            Err(BrokerError::TaskExists { queue: queue.clone(), ids })
+        }
+        other => Err(refusal.wrong(&other)),
+    }
+}
+
+/// Appends settlements to a command, as `exchange.lua` takes them, and returns the order in which it answers them.
+pub(super) fn put_settlements(command: &mut Cmd, worker: WorkerId, finished: &[Settlement]) -> Vec<usize> {
+    let mut times = HashMap::with_capacity(finished.len());
+    for settlement in finished {
+        *times.entry(&settlement.task).or_insert(0_u32) += 1;
+    }
+    let mut groups: Vec<(u64, Vec<usize>)> = Vec::new();
+    let mut others = Vec::new();
+    let mut said = false;
+    for (place, settlement) in finished.iter().enumerate() {
+        match &settlement.outcome {
+            Outcome::Succeeded { result } if settlement.token.worker == worker && times[&settlement.task] == 1 => {
+                said |= result.is_some();
+                let counter = settlement.token.counter;
+                match groups.iter_mut().find(|(known, _)| *known == counter) {
+                    Some((_, places)) => places.push(place),
+                    None => groups.push((counter, vec![place])),
+                }
+            }
+            _ => others.push(place),
+        }
+    }
+    let plain = || groups.iter().flat_map(|(_, places)| places).map(|place| &finished[*place]);
+    let together: u64 = plain().map(|settlement| settlement.ran_ms).sum();
+    let mut each = String::with_capacity(2 * finished.len());
+    for settlement in plain() {
+        each += &settlement.ran_ms.to_string();
+        each.push(',');
+    }
+    command.arg(finished.len() - others.len()).arg(together).arg(each).arg(u8::from(said)).arg(groups.len());
+    for (counter, places) in &groups {
+        command.arg(*counter).arg(places.len());
+    }
+    for settlement in plain() {
+        command.arg(settlement.task.as_str());
+    }
+    if said {
+        for settlement in plain() {
+            let Outcome::Succeeded { result } = &settlement.outcome else { continue };
+            command.arg(result.as_deref().unwrap_or_default());
+        }
+    }
+    for place in &others {
+        put_other(command, worker, &finished[*place]);
+    }
+    groups.into_iter().flat_map(|(_, places)| places).chain(others).collect()
+}
+
+/// A settlement that needs more than its id.
+fn put_other(command: &mut Cmd, worker: WorkerId, settlement: &Settlement) {
+    command.arg(settlement.task.as_str());
+    if settlement.token.worker == worker {
+        command.arg(settlement.token.counter);
+    } else {
+        command.arg("");
+    }
+    command.arg(settlement.ran_ms);
     match &settlement.outcome {
         Outcome::Succeeded { result } => {
             command.arg("s").arg(result.as_deref().unwrap_or_default());
@@ -51,8 +168,26 @@ pub(super) fn put_settlement(command: &mut Cmd, settlement: &Settlement) {
     }
 }
 
+/// What became of settlements, in the order in which they were given: `order` says which of them each letter is of.
+/// The answer to another exchange of that number (of a store that was rolled back) comes as it was given then.
+pub(super) fn settled_in_order(reply: &mut Reply, order: &[usize]) -> Result<Vec<Settled>> {
+    let letters = reply.text()?;
+    let told = letters
+        .chars()
+        .map(|letter| settled(letter).ok_or_else(|| reply.wrong(&format!("a settlement {letter:?}"))))
+        .collect::<Result<Vec<_>>>()?;
+    if told.len() != order.len() {
+        return Ok(told);
+    }
+    let mut settled = vec![Settled::Refused; told.len()];
+    for (outcome, place) in told.into_iter().zip(order) {
+        settled[*place] = outcome;
+    }
+    Ok(settled)
+}
+
 /// The letters with which `exchange.lua` tells what became of settlements.
-pub(super) fn settled(letter: char) -> Option<Settled> {
+fn settled(letter: char) -> Option<Settled> {
     Some(match letter {
         'x' => Settled::Refused,
         's' => Settled::Now(State::Succeeded),
@@ -65,18 +200,24 @@ pub(super) fn settled(letter: char) -> Option<Settled> {
     })
 }
 
-/// One claim of an exchange's reply; `None` where its record cannot be read.
-pub(super) fn claim(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Option<Claim>> {
-    let task: TaskId = reply.parse()?;
-    let record = Record::decode(&reply.bytes()?);
-    let (failures, losses) = tries(reply)?;
-    match record {
-        Ok(record) => Ok(Some(Claim { task, token, record, attempt: failures + 1, losses, started_at_ms })),
-        Err(error) => {
-            tracing::error!(%task, %error, "{UNREADABLE}");
-            Ok(None)
+/// The claims of an exchange's reply: ids, records, and tries of each or of none. One whose record is missing or cannot
+/// be read is left out.
+pub(super) fn claims(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Vec<Claim>> {
+    let (mut ids, mut records, mut notes) = (reply.list()?, reply.list()?, reply.list()?);
+    let mut claims = Vec::with_capacity(ids.len());
+    while !ids.is_empty() {
+        let task: TaskId = ids.parse()?;
+        let record = records.maybe_bytes()?.map(|bytes| Record::decode(&bytes));
+        let (failures, losses) = if notes.is_empty() { (0, 0) } else { tries(&mut notes)? };
+        match record {
+            Some(Ok(record)) => {
+                claims.push(Claim { task, token, record, attempt: failures + 1, losses, started_at_ms });
+            }
+            Some(Err(error)) => tracing::error!(%task, %error, "{UNREADABLE}"),
+            None => tracing::error!(%task, error = "it has no record", "{UNREADABLE}"),
         }
     }
+    Ok(claims)
 }
 
 /// A task of a list: id, record, tries, a time or claim, progress.

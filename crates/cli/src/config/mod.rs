@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(settings.broker.url, "sqlite:./tidemill-data");
         assert_eq!(settings.log.file, "logs.txt");
         assert_eq!(settings.queue.settings, QueueSettings::default());
-        assert_eq!(settings.broker.access(), tidemill_broker::Access::new("sqlite:./tidemill-data"));
+        assert_eq!(settings.access(), tidemill_broker::Access::new("sqlite:./tidemill-data"));
         assert_eq!(settings.operator.lease_name, "tidemill-operator");
         assert_eq!(settings.operator.offered_namespaces, Vec::<String>::new());
         for role in [Role::Api, Role::Worker, Role::Operator] {
@@ -306,6 +306,8 @@ mod tests {
                 ("TIDEMILL_BROKER__USERNAME".to_owned(), "mill".to_owned()),
                 ("TIDEMILL_BROKER__PASSWORD".to_owned(), "grist".to_owned()),
                 ("TIDEMILL_BROKER__CA_FILE".to_owned(), "/ca.pem".to_owned()),
+                ("TIDEMILL_DURABILITY__REPLICAS".to_owned(), "2".to_owned()),
+                ("TIDEMILL_DURABILITY__TIMEOUT_MS".to_owned(), "300".to_owned()),
             ],
             ..file("broker:\n  url: rediss://host\n")
         };
@@ -315,8 +317,9 @@ mod tests {
             username: Some("mill".to_owned()),
             password: Some("grist".to_owned()),
             authorities: Some(tidemill_broker::Authorities::File("/ca.pem".into())),
+            durability: tidemill_broker::Durability { replicas: 2, timeout: std::time::Duration::from_millis(300) },
         };
-        assert_eq!(settings.broker.access(), expected);
+        assert_eq!(settings.access(), expected);
         assert!(!format!("{settings:?}").contains("grist"));
     }
 

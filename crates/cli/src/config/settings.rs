@@ -1,6 +1,7 @@
 //! The settings as the roles use them: one typed field per entry of the table.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tidemill_broker::{Access, Authorities};
@@ -18,6 +19,8 @@ pub struct Settings {
     pub form: String,
     /// What keeps the tasks.
     pub broker: Broker,
+    /// What is asked of it before a write is acknowledged.
+    pub durability: Durability,
     /// The queue.
     pub queue: Queue,
     /// Logs.
@@ -30,6 +33,13 @@ pub struct Settings {
     pub metrics: Metrics,
     /// The operator.
     pub operator: Operator,
+}
+
+impl Settings {
+    /// The broker with all that belongs to it, as it takes it.
+    pub fn access(&self) -> Access {
+        Access { durability: self.durability.asked(), ..self.broker.access() }
+    }
 }
 
 /// HTTP.
@@ -78,14 +88,31 @@ pub struct Broker {
 
 impl Broker {
     /// The same, as the broker takes it.
-    pub fn access(&self) -> Access {
+    fn access(&self) -> Access {
         let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         Access {
             url: self.url.clone(),
             username: given(&self.username),
             password: given(&self.password),
             authorities: given(&self.ca_file).map(|file| Authorities::File(file.into())),
+            durability: tidemill_broker::Durability::default(),
         }
+    }
+}
+
+/// What is asked of the broker before a write is acknowledged.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Durability {
+    /// Replicas that must have it.
+    pub replicas: u32,
+    /// How long they have for that.
+    pub timeout_ms: u64,
+}
+
+impl Durability {
+    fn asked(&self) -> tidemill_broker::Durability {
+        tidemill_broker::Durability { replicas: self.replicas, timeout: Duration::from_millis(self.timeout_ms) }
     }
 }
 

@@ -77,6 +77,10 @@ const WORKERS_MAX: u64 = 10_000;
 const LOG_BYTES_MAX: u64 = 1 << 34;
 /// Smallest log file, in bytes: a few lines, so that a wrong unit is noticed.
 const LOG_BYTES_MIN: u64 = 1 << 10;
+/// Most replicas that may be waited for: more than anyone keeps of a Redis.
+const REPLICAS_MAX: u64 = 16;
+/// What replicas may take to have a write, in milliseconds: from what a healthy one needs to what fits into an operation.
+const REPLICAS_MS: (u64, u64) = (10, 1_500);
 /// Largest payload of a task that a queue may allow, in bytes: the largest body of a request.
 const PAYLOAD_MAX: u64 = 8 << 20;
 
@@ -123,7 +127,7 @@ pub static SETTINGS: &[Setting] = &[
         "broker.url",
         Kind::Given,
         "sqlite:./tidemill-data",
-        "what keeps the tasks: sqlite:FOLDER, redis://HOST:PORT/DB, rediss://… or unix:SOCKET",
+        "what keeps the tasks: sqlite:FOLDER, redis://HOST:PORT/DB, redis+sentinel://HOST,HOST/NAME, redis+cluster://HOST,HOST (rediss… for TLS) or unix:SOCKET",
     ),
     setting("broker.username", Kind::Text, "", "user at the broker, instead of the one in broker.url"),
     secret(setting("broker.password", Kind::Text, "", "password at the broker, instead of the one in broker.url")),
@@ -132,6 +136,20 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Text,
         "",
         "file of the certificate authorities (PEM) that TLS to the broker trusts; none means those of SSL_CERT_FILE, else the public ones",
+    ),
+    number(
+        "durability.replicas",
+        0,
+        REPLICAS_MAX,
+        "0",
+        "how many replicas of Redis must have what is enqueued, cancelled or changed before that is acknowledged",
+    ),
+    number(
+        "durability.timeout_ms",
+        REPLICAS_MS.0,
+        REPLICAS_MS.1,
+        "1000",
+        "how long replicas have for that; then the request is answered as unavailable, and can be repeated",
     ),
     setting(
         "queue.name",

@@ -19,6 +19,8 @@ pub enum Value {
 
 /// What a secret is shown as.
 const MASK: &str = "***";
+/// What comes before the password of Sentinels.
+const SENTINEL_PASSWORD: &str = "sentinel_password=";
 
 impl Setting {
     /// Checks a text from the environment, a flag, or a scalar of the file. The error is the rest of a sentence that
@@ -77,6 +79,15 @@ impl Value {
 
 /// Masks the password of `scheme://user:password@host` and the values of query parameters that sound like secrets.
 pub fn mask_url(text: &str) -> String {
+    if let Some((before, password)) = text.split_once(SENTINEL_PASSWORD) {
+        // It may hold an `@` that nobody escaped, but no `&`.
+        let after = password.split_once('&').map(|(_, after)| format!("&{after}")).unwrap_or_default();
+        return format!(
+            "{}{SENTINEL_PASSWORD}{MASK}{}",
+            mask_url(before),
+            mask_query(&format!("?{after}")).replacen('?', "", 1)
+        );
+    }
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let authority_end = rest.find('/').unwrap_or(rest.len());
     // A password may itself hold a slash that nobody escaped: look for the last `@` of the whole, to be safe.
@@ -122,6 +133,14 @@ mod tests {
             ("smtp://user@host", "smtp://user@host"),
             ("unix:///run/redis.sock?user=a&password=secret", "unix:///run/redis.sock?user=a&password=***"),
             ("sqlite:./tidemill-data", "sqlite:./tidemill-data"),
+            (
+                "redis+sentinel://u:secret@one,two/prime?sentinel_username=s&sentinel_password=se@cret",
+                "redis+sentinel://u:***@one,two/prime?sentinel_username=s&sentinel_password=***",
+            ),
+            (
+                "redis+sentinel://one/prime?sentinel_password=a&token=b",
+                "redis+sentinel://one/prime?sentinel_password=***&token=***",
+            ),
         ];
         for (url, expected) in table {
             assert_eq!(mask_url(url), expected);

@@ -19,7 +19,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
 async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open_shared(&settings.broker, Role::Api)?;
+    let broker = store::open_shared(&settings.access(), Role::Api)?;
     let options = parts::api(&settings, None)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
     let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;

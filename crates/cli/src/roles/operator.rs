@@ -105,7 +105,7 @@ fn options(settings: &Settings) -> anyhow::Result<OperatorOptions> {
 /// The broker that is offered to TaskQueues that name none. The embedded store, which is the default elsewhere, is none:
 /// pods could not share it.
 fn installation(settings: &Settings) -> anyhow::Result<Option<Access>> {
-    let mut access = settings.broker.access();
+    let mut access = settings.access();
     if access.url.starts_with("sqlite:") {
         return Ok(None);
     }

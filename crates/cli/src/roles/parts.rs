@@ -92,7 +92,7 @@ pub(super) fn handlers(settings: &Settings) -> anyhow::Result<Arc<Registry>> {
 }
 
 fn probe(executor: &Executor) -> WorkerProbe {
-    let status = executor.status();
+    let (status, pulse) = (executor.status(), executor.pulse());
     Arc::new(move || {
         let status = status.borrow();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -100,6 +100,7 @@ fn probe(executor: &Executor) -> WorkerProbe {
             slots: count(status.slots),
             busy: count(status.active),
             taking: status.is_registered() && !status.draining,
+            still_for: pulse.still_for(),
         }
     })
 }

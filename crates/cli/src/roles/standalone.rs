@@ -20,7 +20,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
 async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open(&settings.broker)?;
+    let broker = store::open(&settings.access())?;
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
     let options = parts::api(&settings, Some(&executor))?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));

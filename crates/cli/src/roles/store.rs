@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_api::BindError;
-use tidemill_broker::{Broker, BrokerError};
+use tidemill_broker::{Access, Broker, BrokerError};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Role, settings};
+use crate::config::Role;
 use crate::exit::usage;
 
 /// How long an answer may take before the store counts as away; its own deadline is two seconds.
@@ -19,9 +19,8 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Opens the store. One that can never serve ends the program; one that is away does not.
-pub(super) fn open(settings: &settings::Broker) -> anyhow::Result<Arc<dyn Broker>> {
-    let access = settings.access();
-    tidemill_broker::connect_with(&access).map_err(|error| match error {
+pub(super) fn open(access: &Access) -> anyhow::Result<Arc<dyn Broker>> {
+    tidemill_broker::connect_with(access).map_err(|error| match error {
         BrokerError::Unfit(reason) => usage(reason),
         other => anyhow::Error::new(other).context(format!("the store at {} cannot be opened", access.shown_url())),
     })
@@ -29,16 +28,16 @@ pub(super) fn open(settings: &settings::Broker) -> anyhow::Result<Arc<dyn Broker
 
 /// Opens a store that `role` shares with other processes. A folder is held by one process alone, so that no worker would
 /// ever see what an API took in.
-pub(super) fn open_shared(settings: &settings::Broker, role: Role) -> anyhow::Result<Arc<dyn Broker>> {
-    if settings.url.starts_with("sqlite:") {
+pub(super) fn open_shared(access: &Access, role: Role) -> anyhow::Result<Arc<dyn Broker>> {
+    if access.url.starts_with("sqlite:") {
         return Err(usage(format!(
             "tidemill {role} needs a store that it can share with other processes, and {url} is for one alone: name a \
              Redis, as in --broker-url redis://HOST:PORT, or run everything in one process with `tidemill standalone`",
             role = role.as_str(),
-            url = settings.url
+            url = access.url
         )));
     }
-    open(settings)
+    open(access)
 }
 
 /// Waits for the first contact. The error says why the store can never serve; that it is away for now, the API and the
@@ -78,11 +77,17 @@ pub(super) async fn or_close<S>(server: Result<S, BindError>, broker: &Arc<dyn B
 
 #[cfg(test)]
 mod tests {
+    use tidemill_broker::Authorities;
+
     use super::*;
 
-    fn settings(url: &str, ca_file: &str) -> settings::Broker {
-        let [url, username, password, ca_file] = [url, "mill", "grist", ca_file].map(str::to_owned);
-        settings::Broker { url, username, password, ca_file }
+    fn access(url: &str, ca_file: &str) -> Access {
+        Access {
+            username: Some("mill".to_owned()),
+            password: Some("grist".to_owned()),
+            authorities: Some(ca_file).filter(|file| !file.is_empty()).map(|file| Authorities::File(file.into())),
+            ..Access::new(url)
+        }
     }
 
     #[tokio::test]
@@ -92,7 +97,7 @@ mod tests {
             ("rediss://:chaff@host", "/no/such/ca.pem", "/no/such/ca.pem cannot be read"),
             ("reddis://:chaff@host", "", "names no store"),
         ] {
-            let Err(error) = open_shared(&settings(url, ca_file), Role::Api) else { panic!("{url} should not open") };
+            let Err(error) = open_shared(&access(url, ca_file), Role::Api) else { panic!("{url} should not open") };
             let said = format!("{error:#}");
             assert!(said.contains(expected), "{said}");
             assert!(!said.contains("grist") && !said.contains("chaff"), "{said}");
@@ -101,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_folder_cannot_be_shared() {
-        let Err(error) = open_shared(&settings("sqlite:./x", ""), Role::Worker) else { panic!("it should not open") };
+        let Err(error) = open_shared(&access("sqlite:./x", ""), Role::Worker) else { panic!("it should not open") };
         assert!(error.to_string().contains("tidemill worker needs a store that it can share"), "{error}");
     }
 }

@@ -21,7 +21,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
 async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open_shared(&settings.broker, Role::Worker)?;
+    let broker = store::open_shared(&settings.access(), Role::Worker)?;
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
     let options = parts::health(&settings, &executor);
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));

@@ -402,6 +402,7 @@ pub(crate) struct Rig {
     pub(crate) abort: CancellationToken,
     pub(crate) status: tokio::sync::watch::Receiver<tidemill_executor::Status>,
     pub(crate) metrics: Arc<tidemill_executor::Metrics>,
+    pub(crate) pulse: tidemill_executor::Pulse,
     pub(crate) report: JoinHandle<Report>,
 }
 
@@ -411,9 +412,9 @@ pub(crate) fn start(fake: Arc<Fake>, change: impl FnOnce(&mut ExecutorOptions)) 
     change(&mut options);
     let executor = Executor::new(Arc::clone(&fake) as Arc<dyn Broker>, registry(&diary), options);
     let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-    let (status, metrics) = (executor.status(), executor.metrics());
+    let (status, metrics, pulse) = (executor.status(), executor.metrics(), executor.pulse());
     let report = tokio::spawn(executor.run(stop.clone(), abort.clone()));
-    Rig { fake, diary, stop, abort, status, metrics, report }
+    Rig { fake, diary, stop, abort, status, metrics, pulse, report }
 }
 
 impl Rig {

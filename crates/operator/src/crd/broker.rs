@@ -9,14 +9,19 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new("has(self.url) != has(self.urlFrom)")
         .message("broker needs either url or urlFrom, and not both"),
-    validation = Rule::new("!has(self.tls) || !has(self.url) || self.url.startsWith('rediss://') || self.url.startsWith('valkeys://')")
-        .message("broker.tls needs a URL that asks for TLS: rediss://HOST:PORT or valkeys://HOST:PORT")
+    validation = Rule::new("!has(self.tls) || !has(self.url) || self.url.startsWith('rediss') || self.url.startsWith('valkeys')")
+        .message("broker.tls needs a URL that asks for TLS: rediss://HOST:PORT, rediss+sentinel:// or rediss+cluster:// (or valkeys)")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct BrokerSpec {
-    /// redis://HOST:PORT/DB, rediss://… for TLS, or valkey://… and valkeys://…. A password belongs in passwordFrom.
+    /// redis://HOST:PORT/DB, redis+sentinel://HOST:26379,HOST:26379/NAME/DB or redis+cluster://HOST:6379,HOST:6379; rediss
+    /// instead of redis for TLS, and valkey or valkeys just as well. A password belongs in passwordFrom, that of Sentinels at
+    /// the end of a URL from urlFrom: ?sentinel_password=….
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 10, max = 1024), regex(pattern = r"^(redis|rediss|valkey|valkeys)://[^\s]+$"))]
+    #[schemars(
+        length(min = 10, max = 1024),
+        regex(pattern = r"^(redis|rediss|valkey|valkeys)([+](sentinel|cluster))?://[^\s]+$")
+    )]
     pub url: Option<String>,
     /// The key of a Secret that holds the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]

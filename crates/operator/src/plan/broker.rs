@@ -15,6 +15,8 @@ use crate::crd::{BrokerSpec, SecretKey};
 const URL: &str = "TIDEMILL_BROKER__URL";
 const USERNAME: &str = "TIDEMILL_BROKER__USERNAME";
 const PASSWORD: &str = "TIDEMILL_BROKER__PASSWORD";
+const REPLICAS: &str = "TIDEMILL_DURABILITY__REPLICAS";
+const REPLICAS_MS: &str = "TIDEMILL_DURABILITY__TIMEOUT_MS";
 const CA_FILE: &str = "TIDEMILL_BROKER__CA_FILE";
 /// Where the certificate authorities are found, below the folder of the settings.
 const CA_PATH: &str = "broker/ca.crt";
@@ -64,6 +66,12 @@ pub(super) fn wiring(inputs: &Inputs<'_>, folder: &str) -> Wiring {
     let credentials = [(USERNAME, username), (PASSWORD, password)];
     let mut env: Vec<_> = url.into_iter().collect();
     env.extend(credentials.iter().filter_map(|(name, from)| Some(secret_variable(name, from.as_ref()?))));
+    if let BrokerAccess::Installation(Access { durability, .. }) = inputs.broker
+        && durability.replicas > 0
+    {
+        env.push(variable(REPLICAS, &durability.replicas.to_string()));
+        env.push(variable(REPLICAS_MS, &durability.timeout.as_millis().to_string()));
+    }
     env.extend(authorities.as_ref().map(|_| variable(CA_FILE, &format!("{folder}/{CA_PATH}"))));
     Wiring { env, authorities: authorities.map(|from| projection(from, CA_PATH)) }
 }

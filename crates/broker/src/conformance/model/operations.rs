@@ -132,7 +132,9 @@ impl Model {
             self.tell_head(before.as_ref());
             return Exchanged::Retired;
         }
+        let from = self.told.len();
         let settled = self.settle_all(&exchange.worker, &exchange.finished);
+        self.in_any_order(from);
         self.promote();
         self.tell_head(before.as_ref());
         let want = if self.paused { 0 } else { exchange.want };

@@ -2,10 +2,13 @@
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress leases workers exchanges stats wake channel
 -- LIBS  clock record bulk events line ends due claims
 -- FLAGS allow-oom
--- ARGV  worker, number, want, most to promote, set-aside ms; then per settlement: id, claim token, ran ms, code and its data:
+-- ARGV  worker, number, want, most to promote, set-aside ms; then the plain successes: how many, how many ms they ran together,
+--       those of each (comma after each), whether results follow, how many claim counters; per counter: it, how many of it; ids; results ("" for none);
+--       then per other settlement: id, claim counter ("" of another worker), ran ms, code and its data:
 --       s result | f retry-in-ms ("" for never) kind message | u | l | c
--- REPLY {"OK", letters, pending, next due ms, paused, started, id, record, "failures losses" or "", …} | {"NOQUEUE"} | {"RETIRED"}
---       a letter per settlement: x refused, else the state: s d(ead) c(ancelled) r(etrying) p(ending) y (delayed)
+--       An id that comes twice is none of the plain ones.
+-- REPLY {"OK", letters, pending, next due ms, paused, started, ids, records, "failures losses" of each or nothing} | {"NOQUEUE"} | {"RETIRED"}
+--       a letter per settlement, the plain ones first: x refused, else the state: s d(ead) c(ancelled) r(etrying) p(ending) y (delayed)
 local worker, number, want = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local settings = redis.call('HMGET', meta, 'paused', 'keep:succeeded', 'lease_ms')
 if not settings[3] then return { 'NOQUEUE' } end
@@ -17,15 +20,27 @@ if not memory then return { 'RETIRED' } end
 local last, letters_then, ids_then = string.match(memory, '^(%d+) (%a*)\n?(.*)$')
 last = tonumber(last)
 
+-- What is rarely there is looked for with one command, and in turn only where there is some of it.
+local has_line, has_due, has_notes
+local function look()
+  has_line, has_due, has_notes = false, false, false
+  if redis.call('EXISTS', ranked, stale, delayed, retrying, attempts, cancels, progress) > 0 then
+    has_line = redis.call('EXISTS', ranked, stale) > 0
+    has_due = redis.call('EXISTS', delayed, retrying) > 0
+    has_notes = redis.call('EXISTS', attempts, cancels, progress) > 0
+  end
+end
+look()
+
 local function reply(letters, started, ids)
-  local answer = { 'OK', letters, count_pending(), next_due(now), paused and 1 or 0, started }
+  local waiting = has_line and count_pending() or redis.call('LLEN', pending)
+  local answer = { 'OK', letters, waiting, has_due and next_due(now) or -1, paused and 1 or 0, started, ids, {}, {} }
   if #ids > 0 then
-    local found = fetch('HMGET', records, ids)
-    local notes = redis.call('HLEN', attempts) > 0 and fetch('HMGET', attempts, ids) or {}
-    for i, id in ipairs(ids) do
-      answer[#answer + 1] = id
-      answer[#answer + 1] = found[i]
-      answer[#answer + 1] = notes[i] and string.match(notes[i], '^%d+ %d+') or ''
+    answer[8] = fetch('HMGET', records, ids)
+    if has_notes and redis.call('EXISTS', attempts) == 1 then
+      local notes = fetch('HMGET', attempts, ids)
+      for i = 1, #ids do notes[i] = notes[i] and string.match(notes[i], '^%d+ %d+') or '' end
+      answer[9] = notes
     end
   end
   return answer
@@ -46,7 +61,7 @@ end
 -- A duplicate that came late.
 if number < last then return { 'RETIRED' } end
 
-local first = head()
+local first = listening() and head()
 
 if number ~= last + 1 then
   local lost = claims_of({ [worker] = true })
@@ -58,21 +73,83 @@ if number ~= last + 1 then
   return { 'RETIRED' }
 end
 
--- Settle. Successes, the common case, are gathered and written with one command each.
-local letters, ran, refused = {}, 0, 0
-local settled = {}
-local at = 6
-while at <= #ARGV do
-  local task = { id = ARGV[at], prefix = ARGV[at + 1] .. ':', ran = ARGV[at + 2], code = ARGV[at + 3] }
-  at = at + 4
-  if task.code == 's' then
-    task.result = ARGV[at]
-    at = at + 1
-  elseif task.code == 'f' then
-    task.delay, task.kind, task.message = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    at = at + 3
+local keep = tonumber(settings[2]) > 0
+local refused, ran = 0, 0
+
+-- Ends tasks well, with a command each for all of them. `rows` are their records where they are needed, `said` results.
+local function succeed(done, rows, said)
+  bulk('HDEL', claims, done)
+  bulk('HDEL', records, done)
+  if keep then
+    local scores, kept_rows, kept_results = {}, {}, {}
+    for i = 1, #done do
+      scores[2 * i - 1], scores[2 * i] = moment, done[i]
+      kept_rows[2 * i - 1], kept_rows[2 * i] = done[i], rows[i]
+      if said and said[i] ~= '' then
+        kept_results[#kept_results + 1] = done[i]
+        kept_results[#kept_results + 1] = said[i]
+      end
+    end
+    bulk('ZADD', succeeded, scores)
+    bulk('HSET', ended, kept_rows)
+    if #kept_results > 0 then bulk('HSET', results, kept_results) end
   end
-  settled[#settled + 1] = task
+  if has_notes then
+    if not keep then bulk('HDEL', attempts, done) end
+    bulk('HDEL', cancels, done)
+    bulk('HDEL', progress, done)
+  end
+  if listening() then
+    for i = 1, #done do announce('D', done[i], rows[i], 'succeeded') end
+  end
+  count('succeeded', #done)
+end
+
+-- The plain successes. Returns their letters, and where the others begin.
+local function settle_plain()
+  local many, groups = tonumber(ARGV[6]), tonumber(ARGV[10])
+  local at = 11 + 2 * groups
+  if many == 0 then return '', at end
+  local ids = slice(ARGV, at, many)
+  local said = ARGV[9] == '1' and slice(ARGV, at + many, many) or nil
+  local held = fetch('HMGET', claims, ids)
+  local sub, wrong, i = string.sub, nil, 0
+  for group = 1, groups do
+    local prefix = worker .. ':' .. ARGV[9 + 2 * group] .. ':'
+    local long = #prefix
+    for _ = 1, tonumber(ARGV[10 + 2 * group]) do
+      i = i + 1
+      local claim = held[i]
+      if not claim or sub(claim, 1, long) ~= prefix then
+        wrong = wrong or {}
+        wrong[i] = true
+      end
+    end
+  end
+  local letters = string.rep('s', many)
+  ran = tonumber(ARGV[7])
+  if wrong then
+    local times, i = {}, 0
+    for time in string.gmatch(ARGV[8], '(%d+),') do times[#times + 1] = tonumber(time) end
+    local good, words, marks = {}, {}, {}
+    for i = 1, many do
+      if wrong[i] then
+        refused = refused + 1
+        ran = ran - times[i]
+        marks[i] = 'x'
+      else
+        good[#good + 1] = ids[i]
+        words[#good] = said and said[i]
+        marks[i] = 's'
+      end
+    end
+    ids, said, letters = good, said and words, table.concat(marks)
+  end
+  if #ids > 0 then
+    local rows = (keep or listening()) and fetch('HMGET', records, ids) or nil
+    succeed(ids, rows, said)
+  end
+  return letters, at + (ARGV[9] == '1' and 2 or 1) * many
 end
 
 local function another_serves(type_name)
@@ -127,25 +204,29 @@ local function settle(task, record)
   return 'r'
 end
 
-if #settled > 0 then
-  local ids = {}
-  for i, task in ipairs(settled) do ids[i] = task.id end
-  local held = fetch('HMGET', claims, ids)
-  local keep = tonumber(settings[2]) > 0
-  local found = {}
-  local needs_records = keep or listening()
-  for i = 1, #settled do
-    if settled[i].code ~= 's' then needs_records = true end
+-- All other settlements, in order. Returns their letters.
+local function settle_others(at)
+  local settled, ids = {}, {}
+  while at <= #ARGV do
+    local task = { id = ARGV[at], counter = ARGV[at + 1], ran = ARGV[at + 2], code = ARGV[at + 3] }
+    at = at + 4
+    if task.code == 's' then
+      task.result = ARGV[at]
+      at = at + 1
+    elseif task.code == 'f' then
+      task.delay, task.kind, task.message = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+      at = at + 3
+    end
+    settled[#settled + 1] = task
+    ids[#ids + 1] = task.id
   end
-  if needs_records then found = fetch('HMGET', records, ids) end
-  local has_notes = redis.call('HLEN', attempts) > 0
-  local has_cancels = redis.call('HLEN', cancels) > 0
-  local has_progress = redis.call('HLEN', progress) > 0
-  local done, scores, rows, seen = {}, {}, {}, {}
-  local releases = {}
+  if #ids == 0 then return '' end
+  local held = fetch('HMGET', claims, ids)
+  local found = fetch('HMGET', records, ids)
+  local letters, seen, releases = {}, {}, {}
   for i, task in ipairs(settled) do
-    if seen[task.id] or not held[i] or string.sub(task.prefix, 1, #worker) ~= worker
-      or string.sub(held[i], 1, #task.prefix) ~= task.prefix then
+    local prefix = worker .. ':' .. task.counter .. ':'
+    if seen[task.id] or not held[i] or task.counter == '' or string.sub(held[i], 1, #prefix) ~= prefix then
       letters[i] = 'x'
       refused = refused + 1
     else
@@ -153,16 +234,8 @@ if #settled > 0 then
       ran = ran + tonumber(task.ran)
       if task.code == 's' then
         letters[i] = 's'
-        done[#done + 1] = task.id
-        if keep then
-          scores[#scores + 1] = moment
-          scores[#scores + 1] = task.id
-          rows[#rows + 1] = task.id
-          rows[#rows + 1] = found[i]
-          if task.result ~= '' then redis.call('HSET', results, task.id, task.result) end
-        end
-        if needs_records then announce('D', task.id, found[i], 'succeeded') end
-      elseif task.code == 'l' and not (has_cancels and redis.call('HEXISTS', cancels, task.id) == 1) then
+        succeed({ task.id }, { found[i] }, { task.result })
+      elseif task.code == 'l' and redis.call('HEXISTS', cancels, task.id) == 0 then
         releases[#releases + 1] = i
       else
         letters[i] = settle(task, found[i])
@@ -173,24 +246,21 @@ if #settled > 0 then
     local i = releases[k]
     letters[i] = settle(settled[i], found[i])
   end
-  if #done > 0 then
-    bulk('HDEL', claims, done)
-    bulk('HDEL', records, done)
-    if keep then
-      bulk('ZADD', succeeded, scores)
-      bulk('HSET', ended, rows)
-    elseif has_notes then
-      bulk('HDEL', attempts, done)
-    end
-    if has_cancels then bulk('HDEL', cancels, done) end
-    if has_progress then bulk('HDEL', progress, done) end
-    count('succeeded', #done)
-  end
-  if ran > 0 then count('ran_ms', ran) end
-  if refused > 0 then count('refused', refused) end
+  return table.concat(letters)
 end
 
-promote(now, tonumber(ARGV[4]))
+local letters, others = settle_plain()
+if others <= #ARGV then
+  letters = letters .. settle_others(others)
+  look()
+end
+if ran > 0 then count('ran_ms', ran) end
+if refused > 0 then count('refused', refused) end
+
+if has_due then
+  promote(now, tonumber(ARGV[4]))
+  look()
+end
 announce_head(first)
 
 -- Claim: what is ranked above the list, the list, what is ranked below it.
@@ -203,41 +273,44 @@ local function take_ranked(from, to)
 end
 
 if want > 0 and not paused then
-  local has_ranked = redis.call('ZCARD', ranked) > 0
-  if has_ranked then take_ranked('-inf', '(0') end
-  while #taken < want do
-    local ids = redis.call('LPOP', pending, want - #taken)
-    if not ids or #ids == 0 then break end
-    local has_stale = redis.call('SCARD', stale) > 0
-    for i = 1, #ids do
-      if not has_stale or redis.call('SREM', stale, ids[i]) == 0 then taken[#taken + 1] = ids[i] end
+  if has_line then
+    take_ranked('-inf', '(0')
+    while #taken < want do
+      local ids = redis.call('LPOP', pending, want - #taken)
+      if not ids or #ids == 0 then break end
+      local has_stale = redis.call('SCARD', stale) > 0
+      for i = 1, #ids do
+        if not has_stale or redis.call('SREM', stale, ids[i]) == 0 then taken[#taken + 1] = ids[i] end
+      end
     end
+    drop_stale_head()
+    take_ranked('(0', '+inf')
+    look()
+  else
+    taken = redis.call('LPOP', pending, want) or {}
   end
-  drop_stale_head()
-  if has_ranked then take_ranked('(0', '+inf') end
 end
 
 if #taken > 0 then
-  local rows = {}
+  local rows, mark, close = {}, worker .. ':' .. ARGV[2] .. ':', ':' .. string.format('%d', now)
   local before = redis.call('HINCRBY', stats, 'started', #taken) - #taken
-  for i, id in ipairs(taken) do
-    rows[2 * i - 1] = id
-    rows[2 * i] = string.format('%s:%d:%d:%d', worker, number, before + i, now)
+  for i = 1, #taken do
+    rows[2 * i - 1] = taken[i]
+    rows[2 * i] = mark .. (before + i) .. close
   end
   bulk('HSET', claims, rows)
-  if listening() then
-    local found = fetch('HMGET', records, taken)
-    for i, id in ipairs(taken) do
-      announce('B', id, found[i])
-      if i < #taken then announce('N', taken[i + 1], found[i + 1]) end
-    end
-    announce_head(nil)
-  end
 end
 
-local letters_now = table.concat(letters)
-redis.call('HSET', exchanges, worker, string.format('%d', number) .. ' ' .. letters_now .. '\n' .. table.concat(taken, '\n'))
-local answer = reply(letters_now, now, taken)
+redis.call('HSET', exchanges, worker, ARGV[2] .. ' ' .. letters .. '\n' .. table.concat(taken, '\n'))
+local answer = reply(letters, now, taken)
+if #taken > 0 and listening() then
+  local found = answer[8]
+  for i, id in ipairs(taken) do
+    announce('B', id, found[i])
+    if i < #taken then announce('N', taken[i + 1], found[i + 1]) end
+  end
+  announce_head(nil)
+end
 if answer[3] > 0 and not paused then arm() end
 publish()
 return answer

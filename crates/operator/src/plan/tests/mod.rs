@@ -44,10 +44,10 @@ impl Case {
     /// The installation's broker, with everything that it can need.
     pub(super) fn installation(spec: &Value) -> Self {
         let access = Access {
-            url: "rediss://broker.tidemill.svc:6379/0".to_owned(),
             username: Some("tide".to_owned()),
             password: Some("s$cret".to_owned()),
             authorities: Some(Authorities::Pem(b"PEM".to_vec())),
+            ..Access::new("rediss://broker.tidemill.svc:6379/0")
         };
         Self { spec: spec.clone(), installation: Some(access), ..Self::own(&json!({})) }
     }

@@ -18,3 +18,11 @@ local function fetch(command, key, args)
   end
   return all
 end
+
+-- `many` values of a list, from a place on.
+local function slice(list, from, many)
+  if many <= PIECE then return { unpack(list, from, from + many - 1) } end
+  local part = {}
+  for i = 1, many do part[i] = list[from + i - 1] end
+  return part
+end

@@ -47,8 +47,9 @@ end
 
 -- Announces the head of the line if it is another than before.
 local function announce_head(before)
+  if not listening() then return end
   local now_first = head()
-  if now_first and now_first ~= before and listening() then
+  if now_first and now_first ~= before then
     announce('N', now_first, redis.call('HGET', records, now_first))
   end
 end
