@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import tempfile
 import time
 
 from . import machine, table
 from .process import Failed
 from .results import Results
 from .scenes import SCENES
-from .server import Server
+from .server import Server, scratch
 from .systems import INSTALLED, SYSTEMS, System
+
+TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> int:
     arguments = parse()
+    # Ended from outside, it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     systems = [system for system in chosen(arguments.peers) if scenes_of(system, arguments.rows)]
     missing = [system.name for system in systems if not system.is_installed()]
     if missing:
@@ -86,15 +92,14 @@ def versions(systems: list[System], server: Server, results: Results) -> dict[st
         if set(system.scenes) <= {"http"}:
             continue
         try:
-            with system.start(url_for_hello(system, server)) as process:
-                known[system.name] = process.version
+            with (
+                tempfile.TemporaryDirectory(dir=scratch()) as folder,
+                system.start(f"sqlite:{folder}" if "sqlite" in system.scenes else server.url) as process,
+            ):
+                known[system.name] = process.version.removesuffix(f" at {folder}")
         except Failed as failure:
             results.failed(system.name, "start", str(failure))
     return known
-
-
-def url_for_hello(system: System, server: Server) -> str:
-    return f"sqlite:{INSTALLED}/scratch/hello-{system.name}" if system.scenes == ("sqlite",) else server.url
 
 
 def run_round(

@@ -106,3 +106,21 @@ async fn sentinels_that_know_no_such_primary_or_are_none_are_told_apart() {
     eventually(async || RedisBroker::open(&fleet.url()).unwrap().ping().await.is_ok()).await;
     replicates(&fleet.servers[1]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_are_given_a_user_and_password_of_their_own() {
+    let fleet = Watched::start(&[]).await;
+    for sentinel in &fleet.sentinels {
+        let () = sentinel.ask(&["ACL", "SETUSER", "watch", "on", ">ch@ff", "&*", "+@all"]).await;
+        let () = sentinel.ask(&["ACL", "SETUSER", "default", "-sentinel"]).await;
+    }
+    let refused = RedisBroker::open(&fleet.url()).unwrap().ping().await.unwrap_err();
+    assert!(matches!(&refused, BrokerError::Unfit(said) if said.contains("?sentinel_username=")), "{refused}");
+    let url = format!("{}/3?sentinel_username=watch&sentinel_password=ch%40ff", fleet.url());
+    let broker = RedisBroker::open(&url).unwrap();
+    broker.ensure_queue(&queue(), &QueueSettings::default()).await.unwrap();
+    broker.enqueue(&queue(), &[task("a")], RequestId([1; 8])).await.unwrap();
+    let keyspace: String = fleet.servers[0].ask(&["INFO", "keyspace"]).await;
+    assert!(keyspace.contains("db3:") && !keyspace.contains("db0:"), "{keyspace}");
+    assert!(!broker.describe().contains("ff"), "{}", broker.describe());
+}

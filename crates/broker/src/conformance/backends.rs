@@ -13,7 +13,7 @@ use super::scene::DEADLINE;
 use super::server::RedisServer;
 use crate::Broker;
 use crate::embedded::{ManualClock, SqliteBroker, SqliteOptions};
-use crate::redis::RedisBroker;
+use crate::redis::{Mutation, RedisBroker};
 
 /// An embedded store in a directory of its own. Its clock stands still unless it is moved.
 pub struct Sqlite {
@@ -81,6 +81,13 @@ impl Redis {
     /// Connects to a Cluster, whose slots are where they were at first.
     pub async fn connect_cluster(cluster: &Cluster) -> Self {
         Self::over(cluster.url(), &cluster.primaries).await
+    }
+
+    /// Connects to `server` with scripts of which a part says something else.
+    pub async fn connect_mutated(server: &RedisServer, mutation: Mutation) -> Self {
+        let sound = Self::connect(server).await;
+        let open = || RedisBroker::open_mutated(&sound.url, mutation).expect("a broker opens");
+        Self { broker: open(), another: open(), ..sound }
     }
 
     async fn over(url: String, primaries: &[RedisServer]) -> Self {

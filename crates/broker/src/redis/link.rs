@@ -39,6 +39,8 @@ pub(super) struct Link {
     clock: Clock,
     durability: Durability,
     server: Arc<OnceLock<String>>,
+    #[cfg(feature = "conformance")]
+    mutation: Option<super::script::Mutation>,
 }
 
 impl std::fmt::Debug for Link {
@@ -64,7 +66,21 @@ impl Link {
     /// Connects with the first call.
     pub(super) fn new(topology: Arc<Topology>, clock: Clock, durability: Durability) -> Self {
         let keys = Arc::new(KeyNames::new(topology.is_cluster()));
-        Self { topology, keys, clock, durability, server: Arc::default() }
+        Self {
+            topology,
+            keys,
+            clock,
+            durability,
+            server: Arc::default(),
+            #[cfg(feature = "conformance")]
+            mutation: None,
+        }
+    }
+
+    /// The same with scripts of which a part says something else.
+    #[cfg(feature = "conformance")]
+    pub(super) fn mutated(self, mutation: Option<super::script::Mutation>) -> Self {
+        Self { mutation, ..self }
     }
 
     /// What the server says of itself, once it has been reached: `redis 7.0.15`.
@@ -103,6 +119,10 @@ impl Link {
     ) -> Result<Value> {
         let keys = self.keys.of(queue, script);
         let source = script.source(self.clock);
+        #[cfg(feature = "conformance")]
+        let mutant = self.mutation.map(|mutation| mutation.of(source));
+        #[cfg(feature = "conformance")]
+        let source = mutant.as_ref().unwrap_or(source);
         let mut command = redis::cmd("EVALSHA");
         command.arg(&source.sha).arg(keys.len());
         for key in keys.iter() {

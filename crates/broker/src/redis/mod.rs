@@ -15,6 +15,7 @@
 //! | `stats` | hash | how often each transition happened |
 //! | `wake` | list | the wake-up marker |
 //! | `channel` | – | pub/sub channel of events; number 0 says that the queue was dropped |
+//! | `absent` | – | never exists; declared by all scripts in a Cluster, so that none begins while its slot moves (see [`keys`]) |
 //!
 //! Each operation is one script (`lua/*.lua`), which takes the time from Redis. Three sorts of connections: a few for
 //! commands ([`link`]), one for subscriptions ([`subscriber`]), one per queue that is waited for ([`waiter`]).
@@ -66,6 +67,8 @@ use waiter::Waiters;
 
 pub(crate) use place::speaks;
 #[cfg(feature = "conformance")]
+pub use script::Mutation;
+#[cfg(feature = "conformance")]
 pub(crate) use slots::SLOTS;
 
 /// A [`Broker`](crate::Broker) on Redis or Valkey.
@@ -96,16 +99,22 @@ impl RedisBroker {
     ///
     /// Must be called within a tokio runtime.
     pub fn open_with(access: &Access) -> Result<Arc<Self>> {
-        Self::prepare(access, Clock::Real)
+        Self::prepare(access, Clock::Real, |link| link)
     }
 
     /// A broker on a clock that [`advance_clock`](Self::advance_clock) moves on.
     #[cfg(feature = "conformance")]
     pub fn open_with_skewed_clock(url: &str) -> Result<Arc<Self>> {
-        Self::prepare(&Access::new(url), Clock::Skewed)
+        Self::prepare(&Access::new(url), Clock::Skewed, |link| link)
     }
 
-    fn prepare(access: &Access, clock: Clock) -> Result<Arc<Self>> {
+    /// The same with scripts of which a part says something else.
+    #[cfg(feature = "conformance")]
+    pub fn open_mutated(url: &str, mutation: Mutation) -> Result<Arc<Self>> {
+        Self::prepare(&Access::new(url), Clock::Skewed, |link| link.mutated(Some(mutation)))
+    }
+
+    fn prepare(access: &Access, clock: Clock, dress: impl FnOnce(Link) -> Link) -> Result<Arc<Self>> {
         if rustls::crypto::ring::default_provider().install_default().is_err() {
             tracing::trace!("a TLS provider has been installed before");
         }
@@ -113,7 +122,7 @@ impl RedisBroker {
         let address = place.describe();
         let dialer = Dialer::new(&place, access)?;
         let topology = Topology::new(place, dialer)?;
-        let link = Link::new(Arc::clone(&topology), clock, access.durability);
+        let link = dress(Link::new(Arc::clone(&topology), clock, access.durability));
         Ok(Arc::new(Self {
             address,
             coalescer: Coalescer::new(link.clone()),

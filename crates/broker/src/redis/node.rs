@@ -11,8 +11,9 @@ use super::dial;
 use super::durable::Witness;
 use super::link::OPERATION_DEADLINE;
 
-/// Connections for commands. More than one lets the server read and write for one while it works for another.
-const COMMAND_LANES: usize = 2;
+/// Connections for commands. More than one keeps what is small from waiting behind what is large. Whoever comes when the first
+/// has nothing to do gets the first, so that a process with little to do has but one.
+const COMMAND_LANES: usize = 4;
 /// Connections for what waits for replicas: such a wait holds up all that follows it on its connection.
 const DURABLE_LANES: usize = 2;
 

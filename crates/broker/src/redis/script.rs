@@ -39,13 +39,38 @@ pub(super) enum Clock {
     Skewed,
 }
 
+/// A part of a script that is replaced, to prove that a test would notice.
+#[cfg(feature = "conformance")]
+#[derive(Debug, Clone, Copy)]
+pub struct Mutation {
+    /// What it says.
+    pub from: &'static str,
+    /// What it is made to say.
+    pub to: &'static str,
+}
+
+#[cfg(feature = "conformance")]
+impl Mutation {
+    /// Whether some script says that.
+    pub fn applies(&self) -> bool {
+        all().iter().any(|script| script.skewed.text.contains(self.from))
+    }
+
+    /// The source as it is then.
+    pub(super) fn of(&self, source: &Source) -> Source {
+        let text = source.text.replace(self.from, self.to);
+        let sha = ::redis::Script::new(&text).get_hash().to_owned();
+        Source { text, sha }
+    }
+}
+
 macro_rules! scripts {
     ($($constant:ident = $name:literal),* $(,)?) => {
         $(
             pub(super) static $constant: LazyLock<Script> =
                 LazyLock::new(|| Script::assemble($name, include_str!(concat!("lua/", $name, ".lua"))));
         )*
-        #[cfg(test)]
+        #[cfg(any(test, feature = "conformance"))]
         fn all() -> Vec<&'static Script> {
             vec![$(&*$constant),*]
         }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct BrokerSpec {
     /// redis://HOST:PORT/DB, redis+sentinel://HOST:26379,HOST:26379/NAME/DB or redis+cluster://HOST:6379,HOST:6379; rediss
-    /// instead of redis for TLS, and valkey or valkeys just as well. A password belongs in passwordFrom, that of Sentinels at
-    /// the end of a URL from urlFrom: ?sentinel_password=….
+    /// instead of redis for TLS, and valkey or valkeys just as well. A password belongs in passwordFrom; one of
+    /// the Sentinels' own is a part of the URL, which then belongs in urlFrom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 10, max = 1024),

@@ -51,6 +51,17 @@ where
     }
 }
 
+/// Walks on one store until one differs from the model, at most so many. What differed, in a sentence.
+pub fn first_difference(backend: &dyn Backend, wanted: u32, seed: u32) -> Option<String> {
+    let steps = steps();
+    (0..wanted).find_map(|number| {
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng(seed, number));
+        let tree = steps.new_tree(&mut runner).expect("a walk can be drawn");
+        let difference = block_on(Walk::run(backend, &tree.current())).err()?;
+        Some(format!("walk {number}: {difference}"))
+    })
+}
+
 fn variable(name: &str) -> Option<u32> {
     std::env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is a whole number")))
 }
