@@ -21,6 +21,7 @@ pub mod counters;
 pub mod due;
 pub mod full;
 pub mod lives;
+mod reading;
 pub mod recovery;
 pub mod story;
 pub mod violation;
