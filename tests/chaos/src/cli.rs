@@ -152,7 +152,11 @@ fn check(dir: &std::path::Path) -> anyhow::Result<bool> {
     for violation in &verdict.violations {
         println!("{}", violation.show(&entries));
     }
-    println!("{} records, {} invariants broken, {:?}", entries.len(), verdict.violations.len(), verdict.tally);
+    let (broken, tally, recovery) = (verdict.violations.len(), verdict.tally, verdict.slowest_recovery);
+    println!(
+        "{} records, {broken} invariants broken, {tally:?}, workers gone back after {recovery:.1?} at most",
+        entries.len()
+    );
     Ok(verdict.violations.is_empty())
 }
 

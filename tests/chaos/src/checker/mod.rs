@@ -21,9 +21,12 @@ pub mod counters;
 pub mod due;
 pub mod full;
 pub mod lives;
+mod reading;
 pub mod recovery;
 pub mod story;
 pub mod violation;
+
+use std::time::Duration;
 
 use crate::history::Entry;
 use story::Book;
@@ -37,6 +40,8 @@ pub struct Verdict {
     pub violations: Vec<Violation>,
     /// What was accounted for.
     pub tally: Tally,
+    /// How long a worker that had gone was seen at the longest, the store having been in reach.
+    pub slowest_recovery: Duration,
 }
 
 /// Checks histories, in the order of time.
@@ -46,10 +51,10 @@ pub fn check(entries: &[Entry]) -> Verdict {
     lives::check(&book, &mut violations);
     claims::check(&book, &mut violations);
     due::check(&book, &mut violations);
-    recovery::check(&book, &mut violations);
+    let slowest_recovery = Duration::from_micros(recovery::check(&book, &mut violations));
     counters::check(&book, &mut violations);
     announced::check(&book, &mut violations);
     full::check(&book, &mut violations);
     violations.sort_by_key(|violation| violation.at_us(entries));
-    Verdict { violations, tally: book.tally() }
+    Verdict { violations, tally: book.tally(), slowest_recovery }
 }

@@ -2,8 +2,8 @@
 //!
 //! An observer beside all faults reads the registered workers several times a second. A lost worker stays registered until
 //! its tasks have been returned, so its incarnation must be gone soon after its lease. Where leases were renewed because the
-//! store had been away, the later end counts; while the observer itself could not reach the store, and a lease after that,
-//! nothing is demanded.
+//! store had been away, the later end counts, which the observer sees as well. While the observer itself cannot reach the
+//! store, and for as long after that as maintenance may take, nothing is demanded.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,12 +25,11 @@ struct Absence<'a> {
     until: u64,
 }
 
-/// Appends what is broken.
-pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) {
+/// Appends what is broken. Gives the longest time, in microseconds, after which a worker that had gone was still seen, the
+/// store having been in reach.
+pub fn check(book: &Book<'_>, violations: &mut Vec<Violation>) -> u64 {
     let absences = absences(book.entries);
-    for queue in book.queues.keys() {
-        of_queue(book, queue, &absences, violations);
-    }
+    book.queues.keys().map(|queue| of_queue(book, queue, &absences, violations)).max().unwrap_or(0)
 }
 
 fn absences(entries: &[Entry]) -> Vec<Absence<'_>> {
@@ -57,11 +56,11 @@ fn absences(entries: &[Entry]) -> Vec<Absence<'_>> {
     absences
 }
 
-fn of_queue(book: &Book<'_>, queue: &str, absences: &[Absence<'_>], violations: &mut Vec<Violation>) {
+fn of_queue(book: &Book<'_>, queue: &str, absences: &[Absence<'_>], violations: &mut Vec<Violation>) -> u64 {
     let lease_us = book.rules.lease_ms * 1_000;
     let mut lease_ends: HashMap<&str, u64> = HashMap::new();
     let mut named: HashSet<&str> = HashSet::new();
-    let (mut looked_at, mut trouble_until) = (None, 0);
+    let (mut looked_at, mut trouble_until, mut longest) = (None, 0, 0);
     for (place, entry) in book.entries.iter().enumerate() {
         let now = entry.at_us;
         let workers = match &entry.record {
@@ -84,7 +83,10 @@ fn of_queue(book: &Book<'_>, queue: &str, absences: &[Absence<'_>], violations: 
                 .find(|absence| absence.process == seen.name && (absence.from.0..absence.until).contains(&now));
             let Some(absence) = absent else { continue };
             let late = now > *lease_end + PATIENCE_US && now > absence.from.0 + lease_us + PATIENCE_US;
-            let excused = trouble_until > 0 && now < trouble_until + lease_us + PATIENCE_US;
+            let excused = trouble_until > 0 && now < trouble_until + PATIENCE_US;
+            if trouble_until < absence.from.0 {
+                longest = longest.max(now - absence.from.0);
+            }
             if late && !excused && named.insert(&seen.worker) {
                 let what = format!(
                     "worker {} ({}) of queue {queue} still holds {} tasks {:.1} s after it went and {:.1} s after its lease",
@@ -103,6 +105,7 @@ fn of_queue(book: &Book<'_>, queue: &str, absences: &[Absence<'_>], violations: 
             }
         }
     }
+    longest
 }
 
 #[allow(clippy::cast_precision_loss)] // for reading

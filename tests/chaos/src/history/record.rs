@@ -344,6 +344,7 @@ pub struct SeenWorker {
 
 impl Record {
     /// The record with nothing in its lists but what is about `task`.
+    #[must_use]
     pub fn about(&self, task: &str) -> Self {
         let mut record = self.clone();
         match &mut record {

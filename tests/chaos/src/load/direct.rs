@@ -32,7 +32,7 @@ pub async fn run(url: &str, folder: &Path, name: &str, skew_ms: i64, seed: u64) 
     let (stop, _listening) = stop::on_sigterm()?;
     let broker: Arc<dyn Broker> = Recorder::new(connect(url)?, Writer::open(folder, name, skew_ms)?);
     let queues = [QueueName::new(TOLD)?, QueueName::new(SHARED)?];
-    let mut mixture = Mixture::new(seed, name);
+    let mut mixture = Mixture::new(seed, name, skew_ms);
     let mut hour_at = Instant::now() + HOUR_EVERY;
     while !stop.is_cancelled() {
         let mut queue = &queues[0];

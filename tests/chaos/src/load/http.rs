@@ -42,7 +42,7 @@ pub async fn run(port: u16, folder: &Path, name: &str, skew_ms: i64, seed: u64) 
         agent: config.clone().into(),
         base: format!("http://127.0.0.1:{port}"),
         history: history.clone(),
-        mixture: Mixture::new(seed + number, &format!("{name}.{number}")),
+        mixture: Mixture::new(seed + number, &format!("{name}.{number}"), skew_ms),
         calls: AtomicU64::new(number << 32),
         stop: stop.clone(),
     };

@@ -45,13 +45,15 @@ pub struct Mixture {
     draw: Draw,
     process: String,
     count: u64,
+    skew_ms: i64,
 }
 
 impl Mixture {
-    /// The mixture that `process` makes of `seed`.
-    pub fn new(seed: u64, process: &str) -> Self {
+    /// The mixture that `process` makes of `seed`, with a clock that is ahead by `skew_ms`: a task of a time of day gets the
+    /// right one all the same, or nobody would live to see it start.
+    pub fn new(seed: u64, process: &str, skew_ms: i64) -> Self {
         let own = process.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        Self { draw: Draw::new(own), process: process.to_owned(), count: 0 }
+        Self { draw: Draw::new(own), process: process.to_owned(), count: 0, skew_ms }
     }
 
     /// Its numbers, for choices beside the tasks.
@@ -102,10 +104,11 @@ impl Mixture {
     pub fn task(&mut self) -> Option<NewTask> {
         let (id, work) = (self.id(), self.work());
         let mut task = new(id, &work)?;
+        let true_ms = now_ms().saturating_add_signed(-self.skew_ms);
         let draw = &mut self.draw;
         match draw.between(0, 99) {
             0..=5 => task.start = Start::AfterMs(draw.between(1, 3_000)),
-            6..=8 => task.start = Start::AtMs(now_ms() + draw.between(0, 2_000)),
+            6..=8 => task.start = Start::AtMs(true_ms + draw.between(0, 2_000)),
             9..=14 => task.priority = Priority::new(if draw.chance(50) { 7 } else { -100 }).unwrap_or_default(),
             15..=16 => task.timeout_ms = Some(draw.between(1, 300)),
             _ => {}
@@ -157,7 +160,7 @@ mod tests {
 
     #[test]
     fn no_two_tasks_have_the_same_life() {
-        let mut mixture = Mixture::new(1, "p");
+        let mut mixture = Mixture::new(1, "p", 0);
         let mut lives: Vec<_> = (0..500).map(|_| mixture.work().life).collect();
         lives.sort();
         lives.dedup();

@@ -53,6 +53,8 @@ impl Report<'_> {
         line(&mut text, &format!("attempts begun       {started:>9}"));
         line(&mut text, &format!("     retried         {retried:>9}"));
         line(&mut text, &format!("claims lost          {lost_claims:>9}"));
+        let recovery = self.verdict.slowest_recovery.as_secs_f64();
+        line(&mut text, &format!("     back after, most {recovery:>8.1} s"));
         line(&mut text, &format!("settlements refused  {:>9}", refused + retired));
         line(&mut text, &format!("     with their worker {retired:>7}"));
         line(&mut text, &format!("records              {:>9}", self.entries.len()));

@@ -1,8 +1,8 @@
 //! The embedded store on a file system that fills up.
 //!
 //! Large tasks are handed in until there is no room: then each is refused in words. Room is made, and it goes on by itself.
-//! It fills up once more, and the program is killed. With room again, everything that was acknowledged is there and ends, and
-//! nothing else is there.
+//! It fills up once more, the program is killed, and started while there is still no room: it shows what it has, or says in
+//! words why it cannot. With room again, everything that was acknowledged is there and ends, and nothing else is there.
 
 use std::time::{Duration, Instant};
 
@@ -105,6 +105,9 @@ pub(super) fn run() -> anyhow::Result<bool> {
     let (taken, refusal) = producer.fill(&program)?;
     clean &= in_words("a full disk once more", taken, &refusal);
     let (_, folder) = program.kill_for_restart()?;
+    let program = Program::start_at("standalone", &args, free_port()?, folder)?;
+    clean &= starts_or_says_why(&program)?;
+    let (_, folder) = program.kill_for_restart()?;
     room.widen(LARGE)?;
     let mut program = Program::start_at("standalone", &args, free_port()?, folder)?;
     program.wait_ready();
@@ -146,6 +149,25 @@ fn in_words(when: &str, taken: usize, refusal: &Answer) -> bool {
     let (Answer::StoreFull { status, reason } | Answer::Unknown { status, reason }) = refusal else { return false };
     println!("{when}: {taken} tasks taken in, then {status}: {reason}");
     matches!(status, 503 | 507) && !reason.is_empty()
+}
+
+/// Whether a program that was started without room is ready soon, or says why it is not.
+fn starts_or_says_why(program: &Program) -> anyhow::Result<bool> {
+    let began = Instant::now();
+    while began.elapsed() < SOON {
+        if program.is_ready() {
+            println!("started without room: it is ready, and {} tasks are alive", live(program)?);
+            return Ok(true);
+        }
+        let log = program.log();
+        if let Some(said) = log.lines().find(|line| line.contains("full")) {
+            println!("started without room: {said}");
+            return Ok(true);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    println!("started without room: neither ready nor a word of a full disk within {SOON:?}: {}", program.log());
+    Ok(false)
 }
 
 fn pause(program: &Program, paused: bool) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! The checker itself, proved: a broker with a defect is caught, and one without passes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // test code fails by panicking
 
+mod by_hand;
 mod sabotage;
 
 use std::sync::Arc;
