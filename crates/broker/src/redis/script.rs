@@ -74,7 +74,8 @@ scripts! {
     WORKERS = "workers",
 }
 
-const LIBRARY: [(&str, &str); 9] = [
+const LIBRARY: [(&str, &str); 10] = [
+    ("sums", include_str!("lua/lib/sums.lua")),
     ("clock", include_str!("lua/lib/clock.lua")),
     ("owner", include_str!("lua/lib/owner.lua")),
     ("record", include_str!("lua/lib/record.lua")),

@@ -65,31 +65,51 @@ pub(super) fn settled(letter: char) -> Option<Settled> {
     })
 }
 
+/// As much of an id that is none as the log shows.
+const SHOWN: usize = 128;
+
+/// An id, where the bytes are one.
+pub(super) fn id_of(bytes: &[u8]) -> std::result::Result<TaskId, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    TaskId::new(text).map_err(|error| error.to_string())
+}
+
 /// One claim of an exchange's reply; `None` where its record cannot be read.
 pub(super) fn claim(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Option<Claim>> {
-    let task: TaskId = reply.parse()?;
-    let record = Record::decode(&reply.bytes()?);
+    let (task, record) = (reply.bytes()?, reply.bytes()?);
     let (failures, losses) = tries(reply)?;
-    match record {
-        Ok(record) => Ok(Some(Claim { task, token, record, attempt: failures + 1, losses, started_at_ms })),
+    let read = id_of(&task).and_then(|id| Ok((id, Record::decode(&record).map_err(|error| error.to_string())?)));
+    match read {
+        Ok((task, record)) => {
+            Ok(Some(Claim { task, token, record, attempt: failures.saturating_add(1), losses, started_at_ms }))
+        }
         Err(error) => {
-            tracing::error!(%task, %error, "{UNREADABLE}");
+            let task = String::from_utf8_lossy(&task[..task.len().min(SHOWN)]).into_owned();
+            tracing::error!(task, error, "{UNREADABLE}");
             Ok(None)
         }
     }
 }
 
-/// A task of a list: id, record, tries, a time or claim, progress.
-pub(super) fn listed(reply: &mut Reply, state: State) -> Result<TaskView> {
-    let id = reply.parse()?;
-    let record = record("list", &reply.bytes()?)?;
-    let (failures, losses) = tries(reply)?;
-    let note = reply.text()?;
-    let mut view = TaskView::of(id, record, state);
-    (view.failures, view.losses) = (failures, losses);
-    note_place(&mut view, reply, &note)?;
-    view.progress = reply.json()?;
-    Ok(view)
+/// A task of a list: id, record, tries, a time or claim, progress. `None` where it cannot be read: the others are listed.
+pub(super) fn listed(reply: &mut Reply, state: State) -> Result<Option<TaskView>> {
+    let (id, bytes) = (reply.bytes()?, reply.bytes()?);
+    let (tries, note, progress) = (tries(reply), reply.text(), reply.json());
+    let view = || -> std::result::Result<TaskView, String> {
+        let record = Record::decode(&bytes).map_err(|error| error.to_string())?;
+        let mut view = TaskView::of(id_of(&id)?, record, state);
+        let in_words = |error: BrokerError| error.to_string();
+        (view.failures, view.losses) = tries.map_err(in_words)?;
+        note_place(&mut view, reply, &note.map_err(in_words)?).map_err(in_words)?;
+        view.progress = progress.map_err(in_words)?;
+        Ok(view)
+    };
+    let view = view();
+    if let Err(error) = &view {
+        let task = String::from_utf8_lossy(&id[..id.len().min(SHOWN)]).into_owned();
+        tracing::warn!(task, error, "a task cannot be read and is left out of a list");
+    }
+    Ok(view.ok())
 }
 
 /// A task on its own, as `get.lua` brings it.
@@ -150,8 +170,13 @@ fn tries(reply: &mut Reply) -> Result<(u32, u32)> {
 }
 
 fn tries_of(text: &str, reply: &Reply) -> Result<(u32, u32)> {
+    // More than can be told is as many as can be told.
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().unwrap_or(u32::MAX))
+    };
     text.split_once(' ')
-        .and_then(|(failures, losses)| Some((failures.parse().ok()?, losses.parse().ok()?)))
+        .and_then(|(failures, losses)| Some((number(failures)?, number(losses)?)))
         .ok_or_else(|| reply.wrong(&format!("tries {text:?}")))
 }
 

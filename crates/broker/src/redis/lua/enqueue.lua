@@ -1,6 +1,6 @@
 -- Takes in a batch, whole or not at all.
 -- KEYS  meta records ended pending ranked stale delayed retrying succeeded dead cancelled attempts results cancels progress stats wake channel
--- LIBS  clock record bulk events line ends
+-- LIBS  clock sums record bulk events line ends
 -- ARGV  request id; then per task: id, start ("" now, "+ms" after, "@ms" at), body
 -- REPLY {"OK", one letter per task: p pending, d delayed} | {"NOQUEUE"} | {"FULL", max} | {"TAKEN", id, …}
 local max = redis.call('HGET', meta, 'max_tasks')

@@ -1,6 +1,6 @@
 -- Settles what ended, promotes what is due and claims, in one call. Flagged allow-oom, so that a full store can drain.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress leases workers exchanges stats wake channel
--- LIBS  clock record bulk events line ends due claims
+-- LIBS  clock sums record bulk events line ends due claims
 -- FLAGS allow-oom
 -- ARGV  worker, number, want, most to promote, set-aside ms; then per settlement: id, claim token, ran ms, code and its data:
 --       s result | f retry-in-ms ("" for never) kind message | u | l | c
@@ -23,15 +23,20 @@ local function reply(letters, started, ids)
     local found = fetch('HMGET', records, ids)
     local notes = redis.call('HLEN', attempts) > 0 and fetch('HMGET', attempts, ids) or {}
     for i, id in ipairs(ids) do
-      answer[#answer + 1] = id
-      answer[#answer + 1] = found[i]
-      answer[#answer + 1] = notes[i] and string.match(notes[i], '^%d+ %d+') or ''
+      if found[i] and id ~= '' then
+        answer[#answer + 1] = id
+        answer[#answer + 1] = found[i]
+        answer[#answer + 1] = notes[i] and string.match(notes[i], '^%d+ %d+') or ''
+      elseif id ~= '' then
+        -- What has no record is no task.
+        redis.call('HDEL', claims, id)
+      end
     end
   end
   return answer
 end
 
-if number == last and last > 0 then
+if last and number == last and last > 0 then
   local prefix, held, started = worker .. ':' .. ARGV[2] .. ':', {}, now
   for id in string.gmatch(ids_then, '[^\n]+') do
     local claim = redis.call('HGET', claims, id)
@@ -44,11 +49,11 @@ if number == last and last > 0 then
 end
 
 -- A duplicate that came late.
-if number < last then return { 'RETIRED' } end
+if last and number < last then return { 'RETIRED' } end
 
 local first = head()
 
-if number ~= last + 1 then
+if not last or number ~= last + 1 then
   local lost = claims_of({ [worker] = true })
   for i = #lost, 1, -1 do lose(lost[i], now) end
   forget_worker(worker)
@@ -79,8 +84,9 @@ local function another_serves(type_name)
   local all = redis.call('HGETALL', workers)
   for i = 1, #all, 2 do
     if all[i] ~= worker and tonumber(redis.call('ZSCORE', leases, all[i]) or 0) > now then
-      local info = cjson.decode(string.match(all[i + 1], '^%d+ (.*)$'))
-      for _, served in ipairs(info.types) do
+      local readable, info = pcall(cjson.decode, string.match(all[i + 1], '^%d+ (.*)$'))
+      local types = readable and type(info) == 'table' and type(info.types) == 'table' and info.types or {}
+      for _, served in ipairs(types) do
         if served == type_name then return true end
       end
     end
@@ -131,7 +137,7 @@ if #settled > 0 then
   local ids = {}
   for i, task in ipairs(settled) do ids[i] = task.id end
   local held = fetch('HMGET', claims, ids)
-  local keep = tonumber(settings[2]) > 0
+  local keep = (tonumber(settings[2]) or 1) > 0
   local found = {}
   local needs_records = keep or listening()
   for i = 1, #settled do
@@ -215,11 +221,15 @@ if want > 0 and not paused then
   end
   drop_stale_head()
   if has_ranked then take_ranked('(0', '+inf') end
+  -- The empty id stands for the placeholder, which nobody may claim.
+  for i = #taken, 1, -1 do
+    if taken[i] == '' then table.remove(taken, i) end
+  end
 end
 
 if #taken > 0 then
   local rows = {}
-  local before = redis.call('HINCRBY', stats, 'started', #taken) - #taken
+  local before = count('started', #taken) - #taken
   for i, id in ipairs(taken) do
     rows[2 * i - 1] = id
     rows[2 * i] = string.format('%s:%d:%d:%d', worker, number, before + i, now)

@@ -11,6 +11,8 @@ local function drop_stale_head()
     redis.call('LPOP', pending)
     id = redis.call('LINDEX', pending, 0)
   end
+  -- Marks that no entry has would be counted for ever.
+  if not id then redis.call('DEL', stale) end
 end
 
 local function head()
@@ -20,16 +22,17 @@ local function head()
 end
 
 local function count_pending()
-  return redis.call('LLEN', pending) - redis.call('SCARD', stale) + redis.call('ZCARD', ranked)
+  return math.max(0, redis.call('LLEN', pending) - redis.call('SCARD', stale)) + redis.call('ZCARD', ranked)
 end
 
 local function put(id, record, push, counter, step)
+  if not record then return end
   local priority = priority_of(record)
   if priority == 0 then
     if redis.call('SREM', stale, id) == 1 then redis.call('LREM', pending, 1, id) end
     redis.call(push, pending, id)
   else
-    redis.call('ZADD', ranked, -priority * RANK + redis.call('HINCRBY', meta, counter, step), id)
+    redis.call('ZADD', ranked, -priority * RANK + add(meta, counter, step), id)
   end
 end
 
