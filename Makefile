@@ -13,7 +13,7 @@ help: ## print this
 
 ##@ Test
 
-.PHONY: test test-rust test-browser test-chart test-control-plane e2e fmt lint deny deny-advisories
+.PHONY: test test-rust test-browser test-chart test-control-plane e2e soak fmt lint deny deny-advisories
 test: ## everything that must hold: formatting, lints, licences, all tests, the browser, the image
 	@scripts/test
 test-rust: ## the Rust tests alone, with a Redis and a Valkey of their own
@@ -26,6 +26,10 @@ test-control-plane: ## the operator against a real API server, without a node
 	@scripts/test control-plane
 e2e: ## every scenario on a real Kubernetes with a node, images included (needs root); TIDEMILL_E2E="1 4" picks some
 	@scripts/test e2e
+soak: ## watch the memory of API and worker under steady load; DURATION=30m, or as long as wanted
+	@cargo build --release --locked --package tidemill-cli
+	@TIDEMILL_BIN=$(CURDIR)/target/release/tidemill scripts/with-servers \
+	  cargo run --quiet --locked --package tidemill-tests --bin soak -- $(or $(DURATION),30m)
 fmt: ## format the code
 	@cargo fmt --all
 lint: ## clippy, every warning an error

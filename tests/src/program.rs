@@ -121,6 +121,11 @@ impl Program {
         self.port
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The folder in which it works.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -4,6 +4,7 @@
 
 mod enqueue;
 mod guards;
+mod hostile;
 mod liveness;
 mod outage;
 mod plain;

@@ -58,7 +58,13 @@ impl Session<'_> {
             let mut rows = statement.query(params![self.queue.pk, int(want)])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push((Task::read(row)?, Record::decode(&Bytes::from(row.get::<_, Vec<u8>>(13)?))));
+                let task = Task::read(row)?;
+                let record = if row.get_ref(1)?.as_str().is_ok_and(|id| id == task.id.as_str()) {
+                    Record::decode(&Bytes::from(row.get::<_, Vec<u8>>(13)?))
+                } else {
+                    Err(RecordError::Damaged("its id is none".to_owned()))
+                };
+                found.push((task, record));
             }
             found
         };

@@ -8,7 +8,7 @@ use tidemill_core::{
 };
 
 use super::fault::{Fault, Outcome};
-use super::rows::{code, int, state, unsigned};
+use super::rows::{code, int, small, state, unsigned, worker_id};
 use super::store::{Queue, load, next_due};
 use crate::contract::{ListQuery, PAGE_MAX, Page};
 use crate::error::BrokerError;
@@ -166,11 +166,11 @@ fn view(row: &Row<'_>) -> Outcome<TaskView> {
     Ok(TaskView {
         due_at_ms: matches!(state, State::Delayed | State::Retrying).then_some(time_ms),
         started_at_ms: (state == State::Active).then_some(time_ms),
-        worker: worker.map(|id| id.parse()).transpose().map_err(Fault::damaged)?,
+        worker: worker.map(|id| worker_id(&id)),
         progress: progress.map(|progress| serde_json::from_str(&progress)).transpose()?,
         ended_at_ms: (!state.is_live()).then_some(time_ms),
-        failures: row.get(5)?,
-        losses: row.get(6)?,
+        failures: small(row.get(5)?),
+        losses: small(row.get(6)?),
         ..TaskView::of(id, record, state)
     })
 }
@@ -187,9 +187,6 @@ impl std::str::FromStr for Place {
         let place = text
             .split_once(':')
             .and_then(|(rank, seq)| Some(Self { rank: rank.parse().ok()?, seq: seq.parse().ok()? }));
-        place.ok_or_else(|| {
-            let reason = format!("{text:?} is not the cursor of a page");
-            BrokerError::Store { operation: "list", reason }.into()
-        })
+        place.ok_or_else(|| BrokerError::BadCursor(text.to_owned()).into())
     }
 }

@@ -2,8 +2,13 @@
 
 use rusqlite::Row;
 use tidemill_core::{State, TaskId, TaskRef, WorkerId};
+use uuid::Uuid;
 
 use super::fault::{Fault, Outcome};
+
+/// The bounds of a priority: what was stored beyond them would overflow a rank.
+const PRIORITY_MIN: i64 = -100;
+const PRIORITY_MAX: i64 = 100;
 
 /// What an operation needs to know of a task to move it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,17 +53,17 @@ impl Task {
     pub(super) fn read(row: &Row<'_>) -> Outcome<Self> {
         Ok(Self {
             pk: row.get(0)?,
-            id: TaskId::new(row.get::<_, String>(1)?).map_err(Fault::damaged)?,
+            id: task_id(row)?,
             state: state(row.get(2)?)?,
-            priority: row.get(3)?,
-            duration_ms: row.get(4)?,
+            priority: row.get::<_, i64>(3)?.clamp(PRIORITY_MIN, PRIORITY_MAX),
+            duration_ms: small(row.get(4)?),
             rank: row.get(5)?,
             worker: row.get(6)?,
             counter: unsigned(row.get(7)?),
             cancel: row.get(8)?,
             aside: row.get(9)?,
-            failures: row.get(10)?,
-            losses: row.get(11)?,
+            failures: small(row.get(10)?),
+            losses: small(row.get(11)?),
             errors: row.get(12)?,
         })
     }
@@ -73,12 +78,31 @@ impl Worker {
     pub(super) fn read(row: &Row<'_>) -> Outcome<Self> {
         Ok(Self {
             pk: row.get(0)?,
-            id: row.get::<_, String>(1)?.parse().map_err(Fault::damaged)?,
+            id: worker_id(&row.get::<_, String>(1)?),
             lost: row.get(2)?,
             active: row.get(3)?,
             number: unsigned(row.get(4)?),
         })
     }
+}
+
+/// The id in a row that begins with `pk, id`. One that is none has a stand-in, so that a damaged row can be moved out of
+/// the way of the others.
+fn task_id(row: &Row<'_>) -> Outcome<TaskId> {
+    match TaskId::new(row.get::<_, String>(1)?) {
+        Ok(id) => Ok(id),
+        Err(_) => TaskId::new(format!("unreadable-{}", row.get::<_, i64>(0)?)).map_err(Fault::damaged),
+    }
+}
+
+/// The id of an incarnation. One that is none is as good as that of nobody: its lease ends like any other.
+pub(super) fn worker_id(text: &str) -> WorkerId {
+    text.parse().unwrap_or_else(|_| WorkerId::from_uuid(Uuid::nil()))
+}
+
+/// A small count as it was stored; what does not fit is as good as the nearest that does.
+pub(super) fn small(value: i64) -> u32 {
+    u32::try_from(value.max(0)).unwrap_or(u32::MAX)
 }
 
 /// How a state is stored.
