@@ -334,6 +334,21 @@ fn damages(scene: &Scene) -> Vec<Damage> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_no_page_gave_is_refused_or_leads_nowhere() {
+    let server = RedisServer::start();
+    let scene = Scene::new(&server, 0).await;
+    for cursor in ["", "x", "-1", "1.5", "1e9", "4294967295", "4294967296", "18446744073709551615", "\0", "0:0"] {
+        for state in State::ALL {
+            let query = ListQuery { state, task_type: None, cursor: Some(cursor.to_owned()), limit: 5 };
+            match within("list", scene.broker.list(&scene.queue, &query)).await {
+                Ok(page) => assert!(page.tasks.is_empty(), "{cursor:?} {state}"),
+                Err(error) => assert!(matches!(error, BrokerError::BadCursor(_)), "{cursor:?} {state}: {error}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_nobody_expected_costs_no_other_task_and_stops_no_maintenance() {
     let server = RedisServer::start();
     let count = damages(&Scene::new(&server, 0).await).len();

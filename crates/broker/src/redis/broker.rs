@@ -231,7 +231,10 @@ impl Broker for RedisBroker {
     async fn list(&self, queue: &QueueName, query: &ListQuery) -> Result<Page> {
         let limit = query.limit.clamp(1, PAGE_MAX);
         let mut from: u64 = match &query.cursor {
-            Some(cursor) => cursor.parse().map_err(|_| BrokerError::BadCursor(cursor.clone()))?,
+            Some(cursor) => {
+                let place = cursor.parse::<u32>().map_err(|_| BrokerError::BadCursor(cursor.clone()))?;
+                place.into()
+            }
             None => 0,
         };
         let mut tasks: Vec<TaskView> = Vec::new();

@@ -78,7 +78,7 @@ local marks = redis.call('SCARD', stale)
 if marks >= 1000 and marks * 2 >= redis.call('LLEN', pending) then
   local live = {}
   for _, id in ipairs(redis.call('LRANGE', pending, 0, -1)) do
-    if redis.call('SISMEMBER', stale, id) == 0 then live[#live + 1] = id end
+    if redis.call('SREM', stale, id) == 0 then live[#live + 1] = id end
   end
   redis.call('DEL', pending, stale)
   if #live > 0 then bulk('RPUSH', pending, live) end
