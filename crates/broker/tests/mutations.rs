@@ -75,7 +75,7 @@ mutations! {
     a_missing_count_of_retries_is_caught:
         "count('retried')" => "";
     a_missing_count_of_starts_is_caught:
-        "redis.call('HINCRBY', stats, 'started', #taken) - #taken" => "0";
+        "count('started', #taken) - #taken" => "0";
     a_missing_count_of_time_is_caught:
         "if ran > 0 then count('ran_ms', ran) end" => "";
     a_missing_bound_of_live_tasks_is_caught:

@@ -168,7 +168,8 @@ impl Broker for RedisBroker {
         }
         let mut cancelled = Vec::new();
         while !reply.is_empty() {
-            cancelled.push(reply.parse()?);
+            // One that is no id was never handed out.
+            cancelled.extend(wire::id_of(&reply.bytes()?));
         }
         Ok(Heartbeat::Renewed { cancelled })
     }
@@ -189,7 +190,10 @@ impl Broker for RedisBroker {
         done.renewed = reply.parse::<u8>()? == 1;
         done.more = reply.parse::<u8>()? == 1;
         while !reply.is_empty() {
-            done.lost.push(Lost { task: reply.parse()?, worker: reply.parse()?, state: reply.parse()? });
+            let (task, worker, state) = (reply.bytes()?, reply.parse(), reply.parse()?);
+            if let (Ok(task), Ok(worker)) = (wire::id_of(&task), worker) {
+                done.lost.push(Lost { task, worker, state });
+            }
         }
         Ok(done)
     }
@@ -202,7 +206,10 @@ impl Broker for RedisBroker {
     async fn list(&self, queue: &QueueName, query: &ListQuery) -> Result<Page> {
         let limit = query.limit.clamp(1, PAGE_MAX);
         let mut from: u64 = match &query.cursor {
-            Some(cursor) => cursor.parse().map_err(|_| BrokerError::BadCursor(cursor.clone()))?,
+            Some(cursor) => {
+                let place = cursor.parse::<u32>().map_err(|_| BrokerError::BadCursor(cursor.clone()))?;
+                place.into()
+            }
             None => 0,
         };
         let mut tasks: Vec<TaskView> = Vec::new();
@@ -244,8 +251,12 @@ impl Broker for RedisBroker {
             counters: Counters::default(),
         };
         while !reply.is_empty() {
-            let name = reply.text()?;
-            count(&mut stats.counters, &name, reply.parse()?);
+            let (name, value) = (reply.bytes()?, reply.bytes()?);
+            let value = std::str::from_utf8(&value).ok().and_then(|value| value.parse().ok());
+            // One that is unknown or no number is not ours to count.
+            if let (Ok(name), Some(value)) = (std::str::from_utf8(&name), value) {
+                count(&mut stats.counters, name, value);
+            }
         }
         Ok(stats)
     }
@@ -254,16 +265,16 @@ impl Broker for RedisBroker {
         let (_, mut reply) = self.link.run(&script::WORKERS, queue, |_| ()).await?;
         let mut workers = Vec::new();
         while !reply.is_empty() {
-            reply.text()?;
-            let text = reply.text()?;
-            let (registered, info) = text.split_once(' ').ok_or_else(|| reply.wrong(&format!("a worker {text:?}")))?;
-            workers.push(WorkerView {
-                info: serde_json::from_str(info).map_err(|error| reply.wrong(&error))?,
-                registered_at_ms: registered.parse().map_err(|error| reply.wrong(&error))?,
-                lease_left_ms: reply.parse()?,
-                active: reply.parse()?,
-                running_ms: reply.parse()?,
-            });
+            let (id, text) = (reply.bytes()?, reply.bytes()?);
+            let (lease_left_ms, active, running_ms) = (reply.parse(), reply.parse()?, reply.parse()?);
+            let read = std::str::from_utf8(&text).ok().and_then(|text| text.split_once(' '));
+            let read = read.and_then(|(at, info)| Some((at.parse().ok()?, serde_json::from_str(info).ok()?)));
+            match (read, lease_left_ms) {
+                (Some((registered_at_ms, info)), Ok(lease_left_ms)) => {
+                    workers.push(WorkerView { info, registered_at_ms, lease_left_ms, active, running_ms });
+                }
+                _ => tracing::warn!(worker = %String::from_utf8_lossy(&id), "a worker that cannot be read is left out"),
+            }
         }
         workers.sort_by_key(|worker| (worker.registered_at_ms, worker.info.id));
         Ok(workers)
@@ -410,7 +421,7 @@ impl RedisBroker {
         let next = reply.maybe()?;
         let mut tasks = Vec::new();
         while !reply.is_empty() {
-            tasks.push(wire::listed(&mut reply, state)?);
+            tasks.extend(wire::listed(&mut reply, state)?);
         }
         Ok((next, tasks))
     }

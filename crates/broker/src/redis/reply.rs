@@ -59,15 +59,6 @@ impl Reply {
         if matches!(self.values.as_slice().first(), Some(Value::Array(_))) { self.list().map(Some) } else { Ok(None) }
     }
 
-    /// Bytes, or `None` where there is nothing.
-    pub(super) fn maybe_bytes(&mut self) -> Result<Option<Bytes>> {
-        if matches!(self.values.as_slice().first(), Some(Value::Nil)) {
-            self.values.next();
-            return Ok(None);
-        }
-        self.bytes().map(Some)
-    }
-
     pub(super) fn text(&mut self) -> Result<String> {
         let bytes = self.bytes()?;
         String::from_utf8(bytes.into()).map_err(|error| self.wrong(&error))

@@ -106,7 +106,8 @@ scripts! {
 const PROMISES: [&str; 10] =
     ["cancel", "configure", "delete", "disown", "drop_queue", "enqueue", "own", "pause", "purge", "retry"];
 
-const LIBRARY: [(&str, &str); 9] = [
+const LIBRARY: [(&str, &str); 10] = [
+    ("sums", include_str!("lua/lib/sums.lua")),
     ("clock", include_str!("lua/lib/clock.lua")),
     ("owner", include_str!("lua/lib/owner.lua")),
     ("record", include_str!("lua/lib/record.lua")),

@@ -200,37 +200,57 @@ fn settled(letter: char) -> Option<Settled> {
     })
 }
 
-/// The claims of an exchange's reply: ids, records, and tries of each or of none. One whose record is missing or cannot
-/// be read is left out.
+/// As much of an id that is none as the log shows.
+const SHOWN: usize = 128;
+
+/// An id, where the bytes are one.
+pub(super) fn id_of(bytes: &[u8]) -> std::result::Result<TaskId, String> {
+    let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    TaskId::new(text).map_err(|error| error.to_string())
+}
+
+/// The claims of an exchange's reply: ids, records, and tries of each or of none. One whose id or record cannot be read is
+/// left out.
 pub(super) fn claims(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Vec<Claim>> {
     let (mut ids, mut records, mut notes) = (reply.list()?, reply.list()?, reply.list()?);
     let mut claims = Vec::with_capacity(ids.len());
     while !ids.is_empty() {
-        let task: TaskId = ids.parse()?;
-        let record = records.maybe_bytes()?.map(|bytes| Record::decode(&bytes));
+        let (task, record) = (ids.bytes()?, records.bytes()?);
         let (failures, losses) = if notes.is_empty() { (0, 0) } else { tries(&mut notes)? };
-        match record {
-            Some(Ok(record)) => {
-                claims.push(Claim { task, token, record, attempt: failures + 1, losses, started_at_ms });
+        let read = id_of(&task).and_then(|id| Ok((id, Record::decode(&record).map_err(|error| error.to_string())?)));
+        match read {
+            Ok((task, record)) => {
+                let attempt = failures.saturating_add(1);
+                claims.push(Claim { task, token, record, attempt, losses, started_at_ms });
             }
-            Some(Err(error)) => tracing::error!(%task, %error, "{UNREADABLE}"),
-            None => tracing::error!(%task, error = "it has no record", "{UNREADABLE}"),
+            Err(error) => {
+                let task = String::from_utf8_lossy(&task[..task.len().min(SHOWN)]).into_owned();
+                tracing::error!(task, error, "{UNREADABLE}");
+            }
         }
     }
     Ok(claims)
 }
 
-/// A task of a list: id, record, tries, a time or claim, progress.
-pub(super) fn listed(reply: &mut Reply, state: State) -> Result<TaskView> {
-    let id = reply.parse()?;
-    let record = record("list", &reply.bytes()?)?;
-    let (failures, losses) = tries(reply)?;
-    let note = reply.text()?;
-    let mut view = TaskView::of(id, record, state);
-    (view.failures, view.losses) = (failures, losses);
-    note_place(&mut view, reply, &note)?;
-    view.progress = reply.json()?;
-    Ok(view)
+/// A task of a list: id, record, tries, a time or claim, progress. `None` where it cannot be read: the others are listed.
+pub(super) fn listed(reply: &mut Reply, state: State) -> Result<Option<TaskView>> {
+    let (id, bytes) = (reply.bytes()?, reply.bytes()?);
+    let (tries, note, progress) = (tries(reply), reply.text(), reply.json());
+    let view = || -> std::result::Result<TaskView, String> {
+        let record = Record::decode(&bytes).map_err(|error| error.to_string())?;
+        let mut view = TaskView::of(id_of(&id)?, record, state);
+        let in_words = |error: BrokerError| error.to_string();
+        (view.failures, view.losses) = tries.map_err(in_words)?;
+        note_place(&mut view, reply, &note.map_err(in_words)?).map_err(in_words)?;
+        view.progress = progress.map_err(in_words)?;
+        Ok(view)
+    };
+    let view = view();
+    if let Err(error) = &view {
+        let task = String::from_utf8_lossy(&id[..id.len().min(SHOWN)]).into_owned();
+        tracing::warn!(task, error, "a task cannot be read and is left out of a list");
+    }
+    Ok(view.ok())
 }
 
 /// A task on its own, as `get.lua` brings it.
@@ -291,8 +311,13 @@ fn tries(reply: &mut Reply) -> Result<(u32, u32)> {
 }
 
 fn tries_of(text: &str, reply: &Reply) -> Result<(u32, u32)> {
+    // More than can be told is as many as can be told.
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().unwrap_or(u32::MAX))
+    };
     text.split_once(' ')
-        .and_then(|(failures, losses)| Some((failures.parse().ok()?, losses.parse().ok()?)))
+        .and_then(|(failures, losses)| Some((number(failures)?, number(losses)?)))
         .ok_or_else(|| reply.wrong(&format!("tries {text:?}")))
 }
 

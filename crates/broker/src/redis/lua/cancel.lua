@@ -1,6 +1,6 @@
 -- Cancels a task: at once where it waits; an active one is marked for its worker.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress stats wake channel
--- LIBS  clock record events line ends
+-- LIBS  clock sums record events line ends
 -- FLAGS allow-oom
 -- ARGV  id
 -- REPLY {"NOW"} | {"ASKED"} | {"ENDED", state} | {"UNKNOWN"} | {"NOQUEUE"}

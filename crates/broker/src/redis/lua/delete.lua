@@ -1,6 +1,6 @@
 -- Forgets a task that waits (which cancels it) or has ended.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress stats wake channel
--- LIBS  clock record events line ends
+-- LIBS  clock sums record events line ends
 -- FLAGS allow-oom
 -- ARGV  id
 -- REPLY {"FORGOTTEN"} | {"ACTIVE"} | {"UNKNOWN"} | {"NOQUEUE"}

@@ -1,13 +1,13 @@
 -- Takes in calls, each with its batch, each whole or not at all, in order.
 -- KEYS  meta records ended pending ranked stale delayed retrying succeeded dead cancelled attempts results cancels progress stats wake channel
--- LIBS  clock record bulk events line ends
+-- LIBS  clock sums record bulk events line ends
 -- ARGV  per call: request id, kind, how many tasks, ids, bodies, and in kind "m" starts ("" now, "+ms" after, "@ms" at)
 --       kind: "p" plain: all start now with priority 0; "m" mixed
 -- REPLY {"OK", answer of each call, …} | {"NOQUEUE"}
 --       answer: one letter per task (p pending, d delayed) | {"FULL", max} | {"TAKEN", id, …}
 local max = redis.call('HGET', meta, 'max_tasks')
 if not max then return { 'NOQUEUE' } end
-max = tonumber(max)
+max = tonumber(max) or math.huge
 local now = clock()
 local stamp = struct.pack('>BI6', 1, now)
 
@@ -34,19 +34,15 @@ end
 
 local function any(found)
   for i = 1, #ids do
-    if found[i] and found[i] ~= 0 then return true end
+    if found[i] then return true end
   end
   return false
 end
 
--- All calls at once, where nothing is in their way: no id that is alive, is kept or has a stale entry in the list.
+-- All calls at once, where nothing is in their way: no id that is alive or kept.
 local function take_in_plainly()
   if any(fetch('HMGET', records, ids)) then return nil end
-  local has_more = redis.call('EXISTS', ended, stale, ranked) > 0
-  if has_more then
-    if redis.call('EXISTS', ended) == 1 and any(fetch('HMGET', ended, ids)) then return nil end
-    if redis.call('EXISTS', stale) == 1 and any(fetch('SMISMEMBER', stale, ids)) then return nil end
-  end
+  if redis.call('EXISTS', ended) == 1 and any(fetch('HMGET', ended, ids)) then return nil end
   if #calls > 1 then
     local seen = {}
     for i = 1, #ids do
@@ -71,7 +67,7 @@ local function take_in_plainly()
   count('enqueued', #ids)
   if listening() then
     for i = 1, n, 2 do announce('S', fields[i], fields[i + 1]) end
-    if before == 0 and (not has_more or head() == fields[1]) then announce('N', fields[1], fields[2]) end
+    if before == 0 and head() == fields[1] then announce('N', fields[1], fields[2]) end
   end
   -- Where others wait already, the marker is there, or someone took it and leaves it behind once more.
   if before == 0 then arm() end
@@ -112,7 +108,6 @@ local function take_in(call)
   if redis.call('HLEN', records) - 1 + #ids > max then return { 'FULL', max } end
 
   local first = listening() and head()
-  local has_stale = redis.call('SCARD', stale) > 0
   local fields, tail = {}, {}
   for i, id in ipairs(ids) do
     local record = stamp .. ARGV[bodies + i - 1]
@@ -122,7 +117,7 @@ local function take_in(call)
     announce('S', id, record)
     if starts[i] > now then
       redis.call('ZADD', delayed, starts[i], id)
-    elseif priority_of(record) ~= 0 or has_stale then
+    elseif priority_of(record) ~= 0 then
       if #tail > 0 then push(tail) end
       tail = {}
       to_tail(id, record)

@@ -1,6 +1,6 @@
 -- Settles what ended, promotes what is due and claims, in one call. Flagged allow-oom, so that a full store can drain.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress leases workers exchanges stats wake channel
--- LIBS  clock record bulk events line ends due claims
+-- LIBS  clock sums record bulk events line ends due claims
 -- FLAGS allow-oom
 -- ARGV  worker, number, want, most to promote, set-aside ms; then the plain successes: how many, how many ms they ran together,
 --       those of each (comma after each), whether results follow, how many claim counters; per counter: it, how many of it; ids; results ("" for none);
@@ -36,7 +36,18 @@ local function reply(letters, started, ids)
   local waiting = has_line and count_pending() or redis.call('LLEN', pending)
   local answer = { 'OK', letters, waiting, has_due and next_due(now) or -1, paused and 1 or 0, started, ids, {}, {} }
   if #ids > 0 then
-    answer[8] = fetch('HMGET', records, ids)
+    local found = fetch('HMGET', records, ids)
+    for i = #ids, 1, -1 do
+      if not found[i] then
+        -- What has no record is no task.
+        redis.call('HDEL', claims, ids[i])
+        table.remove(ids, i)
+        table.remove(found, i)
+      end
+    end
+    answer[8] = found
+  end
+  if #ids > 0 then
     if has_notes and redis.call('EXISTS', attempts) == 1 then
       local notes = fetch('HMGET', attempts, ids)
       for i = 1, #ids do notes[i] = notes[i] and string.match(notes[i], '^%d+ %d+') or '' end
@@ -46,7 +57,7 @@ local function reply(letters, started, ids)
   return answer
 end
 
-if number == last and last > 0 then
+if last and number == last and last > 0 then
   local prefix, held, started = worker .. ':' .. ARGV[2] .. ':', {}, now
   for id in string.gmatch(ids_then, '[^\n]+') do
     local claim = redis.call('HGET', claims, id)
@@ -59,11 +70,11 @@ if number == last and last > 0 then
 end
 
 -- A duplicate that came late.
-if number < last then return { 'RETIRED' } end
+if last and number < last then return { 'RETIRED' } end
 
 local first = listening() and head()
 
-if number ~= last + 1 then
+if not last or number ~= last + 1 then
   local lost = claims_of({ [worker] = true })
   for i = #lost, 1, -1 do lose(lost[i], now) end
   forget_worker(worker)
@@ -73,7 +84,7 @@ if number ~= last + 1 then
   return { 'RETIRED' }
 end
 
-local keep = tonumber(settings[2]) > 0
+local keep = (tonumber(settings[2]) or 1) > 0
 local refused, ran = 0, 0
 
 -- Ends tasks well, with a command each for all of them. `rows` are their records where they are needed, `said` results.
@@ -82,16 +93,22 @@ local function succeed(done, rows, said)
   bulk('HDEL', records, done)
   if keep then
     local scores, kept_rows, kept_results = {}, {}, {}
+    local n = 0
     for i = 1, #done do
-      scores[2 * i - 1], scores[2 * i] = moment, done[i]
-      kept_rows[2 * i - 1], kept_rows[2 * i] = done[i], rows[i]
-      if said and said[i] ~= '' then
-        kept_results[#kept_results + 1] = done[i]
-        kept_results[#kept_results + 1] = said[i]
+      if rows[i] then
+        scores[n + 1], scores[n + 2] = moment, done[i]
+        kept_rows[n + 1], kept_rows[n + 2] = done[i], rows[i]
+        n = n + 2
+        if said and said[i] ~= '' then
+          kept_results[#kept_results + 1] = done[i]
+          kept_results[#kept_results + 1] = said[i]
+        end
       end
     end
-    bulk('ZADD', succeeded, scores)
-    bulk('HSET', ended, kept_rows)
+    if n > 0 then
+      bulk('ZADD', succeeded, scores)
+      bulk('HSET', ended, kept_rows)
+    end
     if #kept_results > 0 then bulk('HSET', results, kept_results) end
   end
   if has_notes then
@@ -156,8 +173,9 @@ local function another_serves(type_name)
   local all = redis.call('HGETALL', workers)
   for i = 1, #all, 2 do
     if all[i] ~= worker and tonumber(redis.call('ZSCORE', leases, all[i]) or 0) > now then
-      local info = cjson.decode(string.match(all[i + 1], '^%d+ (.*)$'))
-      for _, served in ipairs(info.types) do
+      local readable, info = pcall(cjson.decode, string.match(all[i + 1], '^%d+ (.*)$'))
+      local types = readable and type(info) == 'table' and type(info.types) == 'table' and info.types or {}
+      for _, served in ipairs(types) do
         if served == type_name then return true end
       end
     end
@@ -169,6 +187,10 @@ end
 local function settle(task, record)
   local id = task.id
   redis.call('HDEL', claims, id)
+  if not record then
+    finish(id, record, 'dead')
+    return 'd'
+  end
   local asked = redis.call('HEXISTS', cancels, id) == 1
   if task.code == 'l' then
     release(id, record)
@@ -289,11 +311,15 @@ if want > 0 and not paused then
   else
     taken = redis.call('LPOP', pending, want) or {}
   end
+  -- The empty id stands for the placeholder, which nobody may claim.
+  for i = #taken, 1, -1 do
+    if taken[i] == '' then table.remove(taken, i) end
+  end
 end
 
 if #taken > 0 then
   local rows, mark, close = {}, worker .. ':' .. ARGV[2] .. ':', ':' .. string.format('%d', now)
-  local before = redis.call('HINCRBY', stats, 'started', #taken) - #taken
+  local before = count('started', #taken) - #taken
   for i = 1, #taken do
     rows[2 * i - 1] = taken[i]
     rows[2 * i] = mark .. (before + i) .. close

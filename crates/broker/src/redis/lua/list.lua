@@ -19,6 +19,7 @@ local function from_set(set, order)
 end
 
 if state == 'pending' then
+  local passed = {} -- stale entries of this page: what stands behind one under its id is no stale one
   local above = redis.call('ZCOUNT', ranked, '-inf', '(0')
   local middle = redis.call('LLEN', pending)
   total = middle + redis.call('ZCARD', ranked)
@@ -28,7 +29,7 @@ if state == 'pending' then
   end
   if from < above + middle and to >= above then
     for _, id in ipairs(redis.call('LRANGE', pending, math.max(from, above) - above, math.min(to, above + middle - 1) - above)) do
-      if redis.call('SISMEMBER', stale, id) == 0 then ids[#ids + 1] = id end
+      if passed[id] or redis.call('SISMEMBER', stale, id) == 0 then ids[#ids + 1] = id else passed[id] = true end
     end
   end
   if to >= above + middle then

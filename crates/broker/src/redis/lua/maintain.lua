@@ -3,17 +3,22 @@
 -- renewed once and no task is returned (see QueueSettings::outage_ms). So they are when the clock went back (another server
 -- took over), since leases of workers that are gone would otherwise last until it has caught up.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress leases workers exchanges stats wake channel
--- LIBS  clock record bulk events line ends due claims
+-- LIBS  clock sums record bulk events line ends due claims
 -- FLAGS allow-oom
 -- ARGV  most
 -- REPLY {"OK", promoted, forgotten, renewed, more, id, worker, state, …} | {"NOQUEUE"}
 local settings = redis.call('HMGET', meta, 'maintained', 'lease_ms', 'paused')
 if not settings[2] then return { 'NOQUEUE' } end
+local LEASE_MAX = 4294967296 -- 2^32: lease_ms is a number of 32 bits
 local most = tonumber(ARGV[1])
 local now = clock()
 local lease = tonumber(settings[2])
 local outage = math.max(math.floor(lease * 2 / 3), math.min(lease, 2000))
-local renewed = math.abs(now - tonumber(settings[1] or now)) > outage
+-- A lease that ends beyond any lease there can be would keep the claims of a worker that is gone for good.
+for _, worker in ipairs(redis.call('ZRANGE', leases, now + LEASE_MAX, '+inf', 'BYSCORE')) do
+  redis.call('ZADD', leases, now + lease, worker)
+end
+local renewed = math.abs(now - (tonumber(settings[1]) or now)) > outage
 redis.call('HSET', meta, 'maintained', now)
 local first = head()
 
@@ -33,9 +38,11 @@ else
     local states = {}
     for i = #lost, from, -1 do states[i] = lose(lost[i], now) end
     for i = from, #lost do
-      answer[#answer + 1] = lost[i].id
-      answer[#answer + 1] = lost[i].worker
-      answer[#answer + 1] = states[i]
+      if states[i] then
+        answer[#answer + 1] = lost[i].id
+        answer[#answer + 1] = lost[i].worker
+        answer[#answer + 1] = states[i]
+      end
     end
     if from > 1 then
       more = true
@@ -48,11 +55,11 @@ end
 local forgotten = 0
 for _, name in ipairs({ 'succeeded', 'dead', 'cancelled' }) do
   local bounds = redis.call('HMGET', meta, 'keep:' .. name, 'age:' .. name)
-  local excess = redis.call('ZCARD', kept[name]) - tonumber(bounds[1])
+  local excess = redis.call('ZCARD', kept[name]) - (tonumber(bounds[1]) or math.huge)
   local ids = {}
   if excess > 0 then ids = redis.call('ZRANGE', kept[name], 0, math.min(excess, most) - 1) end
   if #ids < most then
-    local old = redis.call('ZRANGE', kept[name], '-inf', now - tonumber(bounds[2]) * 1000, 'BYSCORE', 'LIMIT', 0, most)
+    local old = redis.call('ZRANGE', kept[name], '-inf', now - (tonumber(bounds[2]) or math.huge) * 1000, 'BYSCORE', 'LIMIT', 0, most)
     if #old > #ids then ids = old end
   end
   if #ids > 0 then
@@ -71,7 +78,7 @@ local marks = redis.call('SCARD', stale)
 if marks >= 1000 and marks * 2 >= redis.call('LLEN', pending) then
   local live = {}
   for _, id in ipairs(redis.call('LRANGE', pending, 0, -1)) do
-    if redis.call('SISMEMBER', stale, id) == 0 then live[#live + 1] = id end
+    if redis.call('SREM', stale, id) == 0 then live[#live + 1] = id end
   end
   redis.call('DEL', pending, stale)
   if #live > 0 then bulk('RPUSH', pending, live) end

@@ -1,6 +1,6 @@
 -- Deletes tasks of one state, at most so many.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress stats wake channel
--- LIBS  clock record bulk events line ends
+-- LIBS  clock sums record bulk events line ends
 -- FLAGS allow-oom
 -- ARGV  state, most
 -- REPLY {"OK", how many} | {"NOQUEUE"}

@@ -1,6 +1,6 @@
 -- Ends an incarnation in good order: what it holds goes back to the head of its priority, at no cost.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress leases workers exchanges stats wake channel
--- LIBS  clock record events line ends claims
+-- LIBS  clock sums record events line ends claims
 -- FLAGS allow-oom
 -- ARGV  worker
 -- REPLY {"OK"} | {"NOQUEUE"}

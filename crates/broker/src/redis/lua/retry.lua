@@ -1,6 +1,6 @@
 -- Runs a dead or cancelled task again, or a delayed or retrying one now.
 -- KEYS  meta records ended pending ranked stale delayed retrying claims succeeded dead cancelled attempts results cancels progress stats wake channel
--- LIBS  clock record events line ends
+-- LIBS  clock sums record events line ends
 -- ARGV  id
 -- REPLY {"PENDING"} | {"REFUSED", state} | {"UNKNOWN"} | {"NOQUEUE"}
 local id = ARGV[1]

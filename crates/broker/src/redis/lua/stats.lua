@@ -1,6 +1,6 @@
 -- The queue at a glance, at a cost that does not grow with the number of tasks.
 -- KEYS  meta records pending ranked stale delayed retrying claims succeeded dead cancelled leases stats
--- LIBS  clock record line due
+-- LIBS  clock sums record line due
 -- FLAGS no-writes
 -- REPLY {"OK", pending, delayed, active, retrying, succeeded, dead, cancelled, paused, oldest ms or -1, next due ms or -1, workers, counter, value, …} | {"NOQUEUE"}
 if redis.call('EXISTS', meta) == 0 then return { 'NOQUEUE' } end
@@ -11,7 +11,7 @@ local answer = {
   'OK',
   count_pending(),
   redis.call('ZCARD', delayed),
-  redis.call('HLEN', claims) - 1,
+  math.max(0, redis.call('HLEN', claims) - 1),
   redis.call('ZCARD', retrying),
   redis.call('ZCARD', succeeded),
   redis.call('ZCARD', dead),

@@ -16,6 +16,7 @@ end
 local function lose(claim, now)
   local record = redis.call('HGET', records, claim.id)
   redis.call('HDEL', claims, claim.id)
+  if not record then return finish(claim.id, record, 'dead') and nil end
   count('lost')
   local failures, losses, rest = attempts_of(claim.id)
   losses = losses + 1
@@ -25,7 +26,7 @@ local function lose(claim, now)
     finish(claim.id, record, 'cancelled')
     return 'cancelled'
   end
-  if losses >= tonumber(redis.call('HGET', meta, 'loss_limit')) then
+  if losses >= (tonumber(redis.call('HGET', meta, 'loss_limit')) or 5) then
     finish(claim.id, record, 'dead')
     return 'dead'
   end
@@ -36,6 +37,7 @@ end
 
 -- Gives a claim back at no cost.
 local function release(id, record)
+  if not record then return finish(id, record, 'cancelled') end
   if redis.call('HEXISTS', cancels, id) == 1 then return finish(id, record, 'cancelled') end
   count('released')
   redis.call('HDEL', progress, id)

@@ -20,7 +20,7 @@ local function promote(now, most)
     local task = due[i]
     redis.call('ZREM', task.set, task.id)
     local record = redis.call('HGET', records, task.id)
-    if task.at % 1 ~= 0 then
+    if record and task.at % 1 ~= 0 then
       aside[#aside + 1] = { task.id, record }
     else
       to_tail(task.id, record)

@@ -2,16 +2,18 @@
 -- did not end well: number, time, duration, worker, kind and message (a JSON string).
 -- Needs clock. uses: meta records ended succeeded dead cancelled attempts results cancels progress stats
 local KEPT_ERRORS = 20
+local MANY = 4294967295 -- as many failures or losses as callers can read
 local kept = { succeeded = succeeded, dead = dead, cancelled = cancelled }
 
-local function count(what, by) redis.call('HINCRBY', stats, what, by or 1) end
+local function count(what, by) return add(stats, what, by or 1) end
 
 -- failures, losses, the lines
 local function attempts_of(id)
   local value = redis.call('HGET', attempts, id)
   if not value then return 0, 0, '' end
   local failures, losses, rest = string.match(value, '^(%d+) (%d+)\n?(.*)$')
-  return tonumber(failures), tonumber(losses), rest
+  if not failures then return 0, 0, '' end
+  return math.min(tonumber(failures), MANY), math.min(tonumber(losses), MANY), rest
 end
 
 local function note_attempt(id, failures, losses, rest, line)
@@ -37,6 +39,8 @@ local function finish(id, record, state)
   redis.call('HDEL', records, id)
   redis.call('HDEL', cancels, id)
   redis.call('HDEL', progress, id)
+  -- What has no record is no task.
+  if not record then return redis.call('HDEL', attempts, id) end
   count(state)
   if (tonumber(redis.call('HGET', meta, 'keep:' .. state)) or 0) > 0 then
     local _, moment = clock()

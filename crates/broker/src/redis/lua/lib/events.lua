@@ -9,14 +9,14 @@ end
 
 -- kind: S scheduled, N next, B an attempt began, D done
 local function announce(kind, id, record, state)
-  if listening() then
+  if record and listening() then
     lines[#lines + 1] = kind .. ' ' .. string.format('%d', duration_of(record)) .. ' ' .. (state or '-') .. ' ' .. id
   end
 end
 
 local function publish()
   if #lines > 0 then
-    local number = redis.call('HINCRBY', meta, 'event', 1)
+    local number = add(meta, 'event', 1)
     redis.call('PUBLISH', channel, string.format('%d', number) .. '\n' .. table.concat(lines, '\n'))
   end
 end

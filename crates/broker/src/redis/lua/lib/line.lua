@@ -1,6 +1,7 @@
 -- Where pending tasks wait: the list `pending` for priority 0, the sorted set `ranked` for all others. In `ranked` a
 -- score is -priority * 2^44 plus a sequence number, which counts up for the tail of a priority and down for its head.
--- The set `stale` names entries of the list whose task was cancelled or deleted: they are skipped when they come up.
+-- The set `stale` names tasks whose first entry in the list was cancelled or deleted: it is skipped when it comes up. The
+-- same id may stand in the list once more, behind that entry, when it was enqueued again.
 -- uses: meta records pending ranked stale
 local RANK = 17592186044416 -- 2^44: sequence numbers within 2^43 either way keep priorities apart, and 101 * 2^44 < 2^53
 
@@ -11,6 +12,8 @@ local function drop_stale_head()
     redis.call('LPOP', pending)
     id = redis.call('LINDEX', pending, 0)
   end
+  -- Marks that no entry has would be counted for ever.
+  if not id then redis.call('DEL', stale) end
 end
 
 local function head()
@@ -20,16 +23,18 @@ local function head()
 end
 
 local function count_pending()
-  return redis.call('LLEN', pending) - redis.call('SCARD', stale) + redis.call('ZCARD', ranked)
+  return math.max(0, redis.call('LLEN', pending) - redis.call('SCARD', stale)) + redis.call('ZCARD', ranked)
 end
 
 local function put(id, record, push, counter, step)
+  if not record then return end
   local priority = priority_of(record)
   if priority == 0 then
-    if redis.call('SREM', stale, id) == 1 then redis.call('LREM', pending, 1, id) end
+    -- An entry that is stale comes up before whatever stands at the tail, and is skipped then. Before the head, it would not.
+    if push == 'LPUSH' and redis.call('SREM', stale, id) == 1 then redis.call('LREM', pending, 1, id) end
     redis.call(push, pending, id)
   else
-    redis.call('ZADD', ranked, -priority * RANK + redis.call('HINCRBY', meta, counter, step), id)
+    redis.call('ZADD', ranked, -priority * RANK + add(meta, counter, step), id)
   end
 end
 
@@ -40,7 +45,8 @@ local function to_head(id, record) put(id, record, 'LPUSH', 'head', -1) end
 -- Takes a waiting task out of the line, wherever it stands in it.
 local function out_of_line(id)
   if redis.call('ZREM', ranked, id) == 0 then
-    redis.call('SADD', stale, id)
+    -- One mark stands for one entry: where there are two, the older goes.
+    if redis.call('SADD', stale, id) == 0 then redis.call('LREM', pending, 1, id) end
     drop_stale_head()
   end
 end
