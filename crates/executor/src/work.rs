@@ -417,7 +417,11 @@ impl Work {
         let stuck = session.gives_up_at(&settings, grace).is_some_and(|at| now >= at);
         if session.leaves_at(&settings, grace).is_some_and(|at| now >= at) {
             let (queue, running) = (self.shared.options.queue.as_str(), self.slots.len());
-            tracing::warn!(queue, running, "lease lost: it has ended and the store cannot be asked; what runs is stopped");
+            tracing::warn!(
+                queue,
+                running,
+                "lease lost: it has ended and the store cannot be asked; what runs is stopped"
+            );
             session.leaving = true;
             self.slots.stop_all(Reason::Fenced, FENCE_GRACE);
             self.release_waiting();

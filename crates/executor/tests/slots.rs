@@ -110,7 +110,8 @@ async fn a_task_that_was_claimed_ahead_can_be_cancelled() {
     let (fake, rig) = stuck_with_a_stock().await;
     let waiting = fake.with(|store| store.active.keys().find(|task| task.as_str() != "t1000").cloned()).unwrap();
     fake.with(|store| store.cancel.insert(waiting.clone()));
-    fake.until("it ended", |store| store.ended.get(&waiting).is_some_and(|(state, _)| *state == State::Cancelled)).await;
+    fake.until("it ended", |store| store.ended.get(&waiting).is_some_and(|(state, _)| *state == State::Cancelled))
+        .await;
     assert!(!rig.diary.started().contains(&waiting.to_string()));
     rig.abort.cancel();
     rig.report().await;

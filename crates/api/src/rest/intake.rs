@@ -52,6 +52,7 @@ async fn patiently(
     batch: &[NewTask],
     request: RequestId,
 ) -> tidemill_broker::Result<Vec<Enqueued>> {
+    let mut unknown = None;
     loop {
         match app.broker.enqueue(queue, batch, request).await {
             Err(error @ BrokerError::Unavailable { .. }) => {
@@ -60,7 +61,10 @@ async fn patiently(
                     return Err(error);
                 }
                 sleep(pause).await;
+                unknown = Some(error);
             }
+            // A full store refuses without looking at what it took in of an earlier sending, whose reply was lost.
+            Err(full @ BrokerError::StoreFull { .. }) => return Err(unknown.unwrap_or(full)),
             done => return done,
         }
     }

@@ -67,3 +67,16 @@ async fn a_short_outage_and_a_lost_reply_are_not_noticed() {
     assert_eq!(api.post("/schedule", r#"{"y": 1}"#).await.status, 202);
     assert_eq!(api.get("/tasks").await.header("tidemill-scheduled-total"), "3");
 }
+
+#[tokio::test]
+async fn what_may_have_been_taken_in_is_not_said_to_be_refused_by_a_store_that_filled_up_since() {
+    let api = Api::start().await;
+    assert_eq!(api.post("/enqueue", r#"{"type":"a","payload":{}}"#).await.status, 202);
+    api.broker.full.store(true, Ordering::SeqCst);
+    api.post("/enqueue", TASK).await.problem(507);
+    api.broker.full.store(false, Ordering::SeqCst);
+    api.broker.fills_up.store(true, Ordering::SeqCst);
+    api.broker.loses_reply.store(true, Ordering::SeqCst);
+    assert!(api.post("/enqueue", TASK).await.problem(503).contains("is not known: send it again"));
+    assert_eq!(api.get("/api/v1/queues/default/tasks/x").await.status, 200);
+}

@@ -31,6 +31,10 @@ pub(crate) struct Faulty {
     pub(crate) hangs: AtomicBool,
     /// Whether the next enqueue takes effect but loses its answer.
     pub(crate) loses_reply: AtomicBool,
+    /// Whether it is full from the answer on that it loses.
+    pub(crate) fills_up: AtomicBool,
+    /// Whether it is full: it takes nothing in, not even what it took in before.
+    pub(crate) full: AtomicBool,
     /// What watchers are sent, where a test has taken that over.
     pub(crate) events: Option<Publisher>,
     _folder: TempDir,
@@ -45,6 +49,8 @@ impl Faulty {
             down: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             loses_reply: AtomicBool::new(false),
+            fills_up: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             events: None,
             _folder: folder,
         }
@@ -122,8 +128,12 @@ impl Broker for Faulty {
         self.reach().await?.queues().await
     }
     async fn enqueue(&self, queue: &QueueName, batch: &[NewTask], request: RequestId) -> Result<Vec<Enqueued>> {
+        if self.full.load(Ordering::SeqCst) {
+            return Err(BrokerError::StoreFull { operation: "enqueue", reason: "no room".to_owned() });
+        }
         let done = self.reach().await?.enqueue(queue, batch, request).await?;
         if self.loses_reply.swap(false, Ordering::SeqCst) {
+            self.full.store(self.fills_up.load(Ordering::SeqCst), Ordering::SeqCst);
             return Err(BrokerError::Unavailable { operation: "enqueue", reason: "the reply was lost".to_owned() });
         }
         Ok(done)

@@ -168,8 +168,14 @@ impl Broker for SqliteBroker {
     }
 
     async fn ensure_queue(&self, queue: &QueueName, settings: &QueueSettings) -> Result<bool> {
-        let (queue, settings) = (queue.clone(), *settings);
-        self.writer.write("ensure_queue", move |store| store.create(&queue, &settings)).await
+        // A full disk takes no queue in, but one that is there must be served and shown.
+        match self.settings(queue).await {
+            Err(BrokerError::UnknownQueue { .. }) => {
+                let (queue, settings) = (queue.clone(), *settings);
+                self.writer.write("ensure_queue", move |store| store.create(&queue, &settings)).await
+            }
+            known => known.map(|_| false),
+        }
     }
 
     async fn configure(&self, queue: &QueueName, settings: &QueueSettings) -> Result<()> {

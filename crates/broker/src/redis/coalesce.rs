@@ -157,11 +157,11 @@ impl Drop for Turn<'_> {
     }
 }
 
-async fn send_all(line: Arc<Line>, link: Link, queue: QueueName) {
+async fn send_all(gathering: Arc<Line>, link: Link, queue: QueueName) {
     loop {
         // Those who were just told their outcome may have more: it travels along.
         tokio::task::yield_now().await;
-        let waiting = line.next();
+        let waiting = gathering.next();
         if waiting.is_empty() {
             return;
         }
