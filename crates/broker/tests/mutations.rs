@@ -47,11 +47,11 @@ mutations! {
     a_claim_that_is_settled_and_kept_is_caught:
         "bulk('HDEL', claims, done)" => "";
     a_repeated_exchange_that_claims_again_is_caught:
-        "if number == last and last > 0 then" => "if false then";
+        "if last and number == last and last > 0 then" => "if false then";
     a_late_duplicate_that_is_carried_out_is_caught:
-        "if number < last then return { 'RETIRED' } end" => "";
+        "if last and number < last then return { 'RETIRED' } end" => "";
     a_number_too_far_that_is_carried_out_is_caught:
-        "if number ~= last + 1 then" => "if false then";
+        "if not last or number ~= last + 1 then" => "if false then";
     an_exchange_that_is_not_remembered_is_caught:
         "ARGV[2] .. ' ' .. letters .. " => "ARGV[2] .. ' ' .. ";
     a_heartbeat_of_what_another_holds_is_caught:

@@ -85,7 +85,7 @@ impl Stock {
 
     /// How many claims are worth having here, beside those that run in `slots`.
     pub(crate) fn aim(&self, slots: usize) -> usize {
-        if self.timed < TIMED_MIN {
+        if self.timed < TIMED_MIN || self.seconds > AHEAD.as_secs_f64() {
             return 0;
         }
         #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

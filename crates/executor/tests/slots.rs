@@ -64,12 +64,12 @@ async fn what_ends_during_an_exchange_is_settled_by_the_next_one_together() {
 #[tokio::test(start_paused = true)]
 async fn tasks_that_take_longer_than_a_round_trip_are_not_claimed_ahead() {
     let fake = Fake::new();
-    for n in 0..200 {
+    for n in 0..500 {
         fake.add(&task(&format!("t{n}"), "short"));
     }
-    let rig = start(Arc::clone(&fake), |options| options.slots = 7);
-    fake.until("all ended", |store| store.ended.len() == 200).await;
-    assert_eq!(fake.with(|store| store.most_active), 7);
+    let rig = start(Arc::clone(&fake), |options| options.slots = 100);
+    fake.until("all ended", |store| store.ended.len() == 500).await;
+    assert_eq!(fake.with(|store| store.most_active), 100);
     rig.stopped().await;
 }
 
