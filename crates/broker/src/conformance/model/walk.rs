@@ -24,6 +24,9 @@ use crate::{Broker, BrokerError, Delivery, Exchange, Exchanged, ListQuery, Subsc
 pub const STEP_MS: u64 = 30_000;
 /// The unit of leases, delays and ages, never taken in threes.
 const PART_MS: u64 = 10_000;
+/// How far apart due times are that were given for the same part: further than the store's real clock and the model's drift
+/// apart in a walk, also where a batch is sent again some steps later.
+const APART_MS: u64 = 100;
 /// Most settlements of ended claims that are kept to be sent late.
 const STALE_MAX: usize = 8;
 /// Events come within this time.
@@ -246,7 +249,7 @@ impl<'a> Walk<'a> {
     fn delay_ms(&mut self, parts: u8) -> u64 {
         self.unique += 1;
         let parts = u64::from(parts);
-        (parts + parts / 2 + 1) * PART_MS + self.unique
+        (parts + parts / 2 + 1) * PART_MS + self.unique * APART_MS
     }
 
     async fn register(&mut self, slot: usize) -> Result<(), Difference> {
