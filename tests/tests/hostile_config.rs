@@ -88,7 +88,10 @@ fn a_file_is_good_or_wrong_in_words() {
     for key in KEYS {
         let mut text = String::new();
         for (depth, part) in key.split('.').enumerate() {
-            text += &format!("{}{}{part}:", if depth > 0 { "\n" } else { "" }, "  ".repeat(depth));
+            text.push_str(if depth > 0 { "\n" } else { "" });
+            text.push_str(&"  ".repeat(depth));
+            text.push_str(part);
+            text.push(':');
         }
         for value in VALUES {
             let whole = format!("{text} {value}\n");
@@ -102,7 +105,8 @@ fn bomb() -> String {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let under = format!("*a{}, ", level - 1).repeat(9);
-        text += &format!("a{level}: &a{level} [{}]\n", under.trim_end_matches(", "));
+        let line = format!("a{level}: &a{level} [{}]\n", under.trim_end_matches(", "));
+        text.push_str(&line);
     }
     text
 }

@@ -47,6 +47,8 @@ def serving(command: list[str], port_option: str) -> Iterator[int]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=INSTALLED,
+        # The program refuses settings of that name that it does not know, and is to be measured at its defaults.
+        env={name: value for name, value in os.environ.items() if not name.startswith("TIDEMILL_")},
     )
     try:
         wait_for_port(port, process, command[0])

@@ -229,6 +229,7 @@ fn shown(value: &[u8]) -> String {
 }
 
 /// All that is done to one queue each.
+#[allow(clippy::too_many_lines)] // a list
 fn damages(scene: &Scene) -> Vec<Damage> {
     let key = |name: &str| format!("tidemill:{{{}}}:{name}", scene.queue);
     let me = scene.worker.id.to_string();

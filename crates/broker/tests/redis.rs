@@ -552,6 +552,45 @@ async fn what_too_few_replicas_have_is_not_acknowledged_and_is_when_it_is_repeat
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_with_replicas_can_be_emptied() {
+    let primary = RedisServer::start();
+    let replica = RedisServer::start_with(&["--replicaof", &format!("127.0.0.1 {}", primary.port())]);
+    replicates(&replica).await;
+    let durability = Durability { replicas: 1, ..Durability::default() };
+    let broker = RedisBroker::open_with(&Access { durability, ..Access::new(primary.url()) }).unwrap();
+    broker.ensure_queue(&queue(), &QueueSettings::default()).await.unwrap();
+    broker.enqueue(&queue(), &tasks(&["a", "b"]), RequestId([1; 8])).await.unwrap();
+    redis_cli(&primary, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    broker.delete(&queue(), &TaskId::new("a").unwrap()).await.unwrap();
+    assert_eq!(broker.purge(&queue(), State::Pending).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enqueue_that_was_given_up_before_its_turn_is_not_carried_out_later() {
+    let server = RedisServer::start();
+    let broker = broker(&server.url()).await;
+    broker.enqueue(&queue(), &tasks(&["first"]), RequestId([1; 8])).await.unwrap();
+    redis_cli(&server, &["CLIENT", "PAUSE", "2500", "ALL"]).await;
+    let send = |name: &'static str, request: u8| {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.enqueue(&queue(), &tasks(&[name]), RequestId([request; 8])).await })
+    };
+    // These are under way, and keep the third from its turn until it is given up.
+    let under_way = [send("a", 2), send("b", 3)];
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let (queue, batch) = (queue(), tasks(&["late"]));
+    let sending = broker.enqueue(&queue, &batch, RequestId([4; 8]));
+    let late = tokio::time::timeout(Duration::from_millis(300), sending).await;
+    assert!(late.is_err(), "the server was to be mute");
+    for sent in under_way {
+        let outcome = sent.await.unwrap();
+        assert!(outcome.as_ref().is_err_and(BrokerError::is_unavailable), "{outcome:?}");
+    }
+    eventually(|| async { broker.enqueue(&queue, &tasks(&["last"]), RequestId([5; 8])).await }).await;
+    assert_eq!(broker.get(&queue, &TaskId::new("late").unwrap()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_callers_that_wait_for_a_replica_wait_together() {
     const CALLERS: u64 = 200;
     let primary = RedisServer::start();

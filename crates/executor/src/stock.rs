@@ -22,15 +22,15 @@ const TIMED_MIN: u32 = 8;
 /// The weight of the latest attempt in the moving averages: slow ones are noticed at once, since one counts for thousands
 /// of fast ones.
 const WEIGHT: f64 = 1.0 / 16.0;
-/// How long the stock may lie untouched before it goes back to the store: what runs takes longer than it used to.
+/// How long after the last addition what is left goes back to the store: what runs takes longer than it used to.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What waits for a slot.
 #[derive(Debug, Default)]
 pub(crate) struct Stock {
     claims: VecDeque<Arc<Claim>>,
-    /// When it was touched last.
-    touched: Option<Instant>,
+    /// When something was added last. While it holds more than is worth having, nothing is.
+    added: Option<Instant>,
     timed: u32,
     seconds: f64,
     bytes: f64,
@@ -48,14 +48,12 @@ impl Stock {
     /// Puts a claim behind the others.
     pub(crate) fn add(&mut self, claim: Arc<Claim>, now: Instant) {
         self.claims.push_back(claim);
-        self.touched = Some(now);
+        self.added = Some(now);
     }
 
     /// The claim that is next.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<Arc<Claim>> {
-        let claim = self.claims.pop_front()?;
-        self.touched = Some(now);
-        Some(claim)
+    pub(crate) fn take(&mut self) -> Option<Arc<Claim>> {
+        self.claims.pop_front()
     }
 
     /// All of them.
@@ -66,7 +64,7 @@ impl Stock {
     /// All of them, where they waited in vain. How long attempts take is no longer known then: nothing is claimed ahead
     /// until some have been timed anew.
     pub(crate) fn take_stale(&mut self, now: Instant) -> Vec<Arc<Claim>> {
-        if !self.goes_back_at().is_some_and(|at| now >= at) {
+        if self.goes_back_at().is_none_or(|at| now < at) {
             return Vec::new();
         }
         self.timed = 0;
@@ -95,8 +93,8 @@ impl Stock {
         runs_ahead.min(fit).min(CLAIMS_MAX)
     }
 
-    /// When what waits here goes back to the store, unless a slot takes of it before.
+    /// When what waits here goes back to the store, unless the slots take it before.
     pub(crate) fn goes_back_at(&self) -> Option<Instant> {
-        self.touched.filter(|_| !self.claims.is_empty()).map(|touched| touched + PATIENCE)
+        self.added.filter(|_| !self.claims.is_empty()).map(|added| added + PATIENCE)
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A handler that blocks its thread (a long computation, `std::thread::sleep`, a driver that is not async) stalls whatever
 //! shares that thread. On threads of their own, handlers stall at most each other: heartbeats, exchanges, cancellation,
-//! the drain, health and signals go on, so that no lease is lost, however many block and for however long.
+//! the drain, health and signals go on, so that no lease is lost, however many block and for however long. A handler that
+//! blocks and also uses a broker should have one of its own: connections are served by the threads that made them.
 
 use std::num::NonZeroUsize;
 

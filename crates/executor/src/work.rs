@@ -217,7 +217,7 @@ impl Work {
     /// Gives free slots what is in stock; gives the store back what has waited in vain.
     fn fill(&mut self, now: Instant) {
         while self.slots.len() < self.shared.options.slots && !self.alone_runs {
-            let Some(claim) = self.stock.take(now) else { break };
+            let Some(claim) = self.stock.take() else { break };
             self.start(claim);
         }
         for claim in self.stock.take_stale(now) {

@@ -73,6 +73,21 @@ async fn tasks_that_take_longer_than_a_round_trip_are_not_claimed_ahead() {
     rig.stopped().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_claimed_ahead_goes_back_when_tasks_become_slower_though_the_slots_take_of_it() {
+    let fake = Fake::new();
+    for n in 0..2_000 {
+        fake.add(&task(&format!("t{n}"), if n < 1_000 { "quick" } else { "short" }));
+    }
+    let rig = start(Arc::clone(&fake), |options| options.slots = 1);
+    eventually("the first slow task runs", || rig.diary.started().last().is_some_and(|last| last == "t1000")).await;
+    fake.until("the rest is given back", |store| store.active.len() == 1).await;
+    let begun = rig.diary.started().len();
+    assert!(begun <= 1_004, "{begun} have begun");
+    rig.abort.cancel();
+    rig.report().await;
+}
+
 /// A worker of one slot that has claimed ahead because its tasks were quick; a stuck one is the last to have begun.
 async fn stuck_with_a_stock() -> (Arc<Fake>, support::Rig) {
     let fake = Fake::new();

@@ -103,6 +103,9 @@ impl Broker for RedisBroker {
     }
 
     async fn enqueue(&self, queue: &QueueName, batch: &[NewTask], request: RequestId) -> Result<Vec<Enqueued>> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut seen = std::collections::HashSet::with_capacity(batch.len());
         if let Some(twice) = batch.iter().find(|task| !seen.insert(&task.id)) {
             return Err(BrokerError::DuplicateId(twice.id.clone()));
@@ -269,11 +272,10 @@ impl Broker for RedisBroker {
             let (lease_left_ms, active, running_ms) = (reply.parse(), reply.parse()?, reply.parse()?);
             let read = std::str::from_utf8(&text).ok().and_then(|text| text.split_once(' '));
             let read = read.and_then(|(at, info)| Some((at.parse().ok()?, serde_json::from_str(info).ok()?)));
-            match (read, lease_left_ms) {
-                (Some((registered_at_ms, info)), Ok(lease_left_ms)) => {
-                    workers.push(WorkerView { info, registered_at_ms, lease_left_ms, active, running_ms });
-                }
-                _ => tracing::warn!(worker = %String::from_utf8_lossy(&id), "a worker that cannot be read is left out"),
+            if let (Some((registered_at_ms, info)), Ok(lease_left_ms)) = (read, lease_left_ms) {
+                workers.push(WorkerView { info, registered_at_ms, lease_left_ms, active, running_ms });
+            } else {
+                tracing::warn!(worker = %String::from_utf8_lossy(&id), "a worker that cannot be read is left out");
             }
         }
         workers.sort_by_key(|worker| (worker.registered_at_ms, worker.info.id));

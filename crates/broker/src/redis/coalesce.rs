@@ -1,4 +1,4 @@
-//! Enqueues of many callers: while one round trip of a queue is under way, those that come meanwhile gather and travel
+//! Enqueues of many callers: while round trips of a queue are under way, those that come meanwhile gather and travel
 //! together in the next. Each is taken in or refused on its own, and each caller is told its own outcome.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,6 +16,8 @@ use super::wire::{self, Call};
 use crate::contract::Enqueued;
 use crate::error::{BrokerError, Result};
 
+/// As many round trips of a queue are under way at a time: while the store works for one, the next is put together.
+const AT_ONCE: usize = 2;
 /// A batch of so many tasks is worth a round trip of its own.
 const TOGETHER_TASKS: usize = 100;
 /// As many tasks travel together at most.
@@ -40,10 +42,10 @@ struct Line(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    under_way: bool,
+    under_way: usize,
     waiting: VecDeque<Waiting>,
-    /// Sends what has gathered, while there is any.
-    sender: Option<AbortOnDropHandle<()>>,
+    /// Send what has gathered, while there is any.
+    senders: Vec<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Coalescer {
         Self { link, lines: Mutex::default() }
     }
 
-    /// Takes in a batch, at once where nothing of its queue is under way.
+    /// Takes in a batch, at once where little of its queue is under way.
     pub(super) async fn enqueue(&self, queue: &QueueName, call: Call) -> Outcome {
         if call.len() >= TOGETHER_TASKS {
             return alone(&self.link, queue, &call).await;
@@ -90,7 +92,7 @@ impl Coalescer {
         for (_, line) in self.lines.lock().unwrap_or_else(PoisonError::into_inner).drain() {
             let mut state = line.state();
             state.waiting.clear();
-            state.sender = None;
+            state.senders.clear();
         }
     }
 
@@ -110,10 +112,11 @@ impl Line {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call's turn, which is now where nothing is under way.
+    /// A call's turn, which is now where little is under way.
     fn begin(&self, call: Call) -> Begun {
         let mut state = self.state();
-        if !std::mem::replace(&mut state.under_way, true) {
+        if state.under_way < AT_ONCE {
+            state.under_way += 1;
             return Begun::Alone(call);
         }
         let (outcome, told) = oneshot::channel();
@@ -121,11 +124,15 @@ impl Line {
         Begun::Waits(told)
     }
 
-    /// What travels together next; nothing more is under way once nothing waits.
+    /// What travels together next: all that waits, or its share of it where others send as well. One round trip fewer is
+    /// under way once nothing waits.
     fn next(&self) -> Vec<Waiting> {
         let mut state = self.state();
+        // Whoever has given up may have been told that nothing was taken in, and may send it again.
+        state.waiting.retain(|waiting| !waiting.outcome.is_closed());
+        let share = state.waiting.len().div_ceil(state.under_way.max(1));
         let (mut many, mut tasks, mut bytes) = (0, 0, 0);
-        for waiting in &state.waiting {
+        for waiting in state.waiting.iter().take(share) {
             tasks += waiting.call.len();
             bytes += waiting.call.bytes();
             if many > 0 && (tasks > TASKS_MAX || bytes > BYTES_MAX) {
@@ -133,7 +140,9 @@ impl Line {
             }
             many += 1;
         }
-        state.under_way = many > 0;
+        if many == 0 {
+            state.under_way = state.under_way.saturating_sub(1);
+        }
         state.waiting.drain(..many).collect()
     }
 }
@@ -147,22 +156,47 @@ struct Turn<'a> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut state = self.line.state();
-        if state.waiting.is_empty() {
-            state.under_way = false;
-            return;
+        {
+            let mut state = self.line.state();
+            if state.waiting.is_empty() {
+                state.under_way = state.under_way.saturating_sub(1);
+                return;
+            }
         }
-        let sending = send_all(Arc::clone(self.line), self.link.clone(), self.queue.clone());
-        state.sender = Some(AbortOnDropHandle::new(tokio::spawn(sending)));
+        let gathering = Gathering { line: Arc::clone(self.line), over: false };
+        let sending = tokio::spawn(send_all(gathering, self.link.clone(), self.queue.clone()));
+        let mut state = self.line.state();
+        state.senders.retain(|sender| !sender.is_finished());
+        state.senders.push(AbortOnDropHandle::new(sending));
     }
 }
 
-async fn send_all(gathering: Arc<Line>, link: Link, queue: QueueName) {
+/// Sends what gathers until nothing does. Where that is cut short (the runtime ends that it was begun on), those who wait
+/// are told, and the next call begins anew.
+struct Gathering {
+    line: Arc<Line>,
+    over: bool,
+}
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        if !self.over {
+            let mut state = self.line.state();
+            state.under_way = state.under_way.saturating_sub(1);
+            if state.under_way == 0 {
+                state.waiting.clear();
+            }
+        }
+    }
+}
+
+async fn send_all(mut gathering: Gathering, link: Link, queue: QueueName) {
     loop {
         // Those who were just told their outcome may have more: it travels along.
         tokio::task::yield_now().await;
-        let waiting = gathering.next();
+        let waiting = gathering.line.next();
         if waiting.is_empty() {
+            gathering.over = true;
             return;
         }
         send(&link, &queue, waiting).await;

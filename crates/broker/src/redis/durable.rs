@@ -14,8 +14,7 @@ use crate::error::BrokerError;
 
 /// Writes what changes nothing. `WAIT` waits for what its own connection wrote last; a request that is repeated on another
 /// connection than at first writes nothing there, though what it wrote the first time may still be on its way.
-const TOUCH: &str =
-    "if redis.call('HEXISTS', KEYS[1], 'settings') == 1 then redis.call('HINCRBY', KEYS[1], 'event', 0) end";
+const TOUCH: &str = "#!lua flags=allow-oom\nif redis.call('HEXISTS', KEYS[1], 'settings') == 1 then redis.call('HINCRBY', KEYS[1], 'event', 0) end";
 /// The least time that replicas get, at the end of an operation that took long.
 const LEAST: Duration = Duration::from_millis(10);
 

@@ -98,7 +98,7 @@ fn probe(executor: &Executor) -> WorkerProbe {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         WorkerGauge {
             slots: count(status.slots),
-            busy: count(status.active),
+            busy: count(status.active.min(status.slots)),
             taking: status.is_registered() && !status.draining,
             still_for: pulse.still_for(),
         }

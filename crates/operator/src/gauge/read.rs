@@ -333,14 +333,16 @@ async fn watched(watching: &mut Option<Subscription>) {
 }
 
 fn sample(target: &Target, stats: &QueueStats, workers: &[WorkerView], at: Duration) -> Sample {
+    // What a worker has claimed ahead waits for a slot like any other task.
+    let ahead: u64 = workers.iter().map(|worker| u64::from(worker.active.saturating_sub(worker.info.slots))).sum();
     Sample {
         at,
         replicas: target.replicas.unwrap_or(0),
         ready: target.ready,
         paused: stats.paused,
-        pending: stats.pending,
+        pending: stats.pending + ahead,
         delayed: stats.delayed,
-        active: stats.active,
+        active: stats.active.saturating_sub(ahead),
         retrying: stats.retrying,
         oldest_pending: stats.oldest_pending_ms.map(Duration::from_millis),
         next_due: stats.next_due_ms.map(Duration::from_millis),

@@ -69,8 +69,7 @@ local function take_in_plainly()
     for i = 1, n, 2 do announce('S', fields[i], fields[i + 1]) end
     if before == 0 and head() == fields[1] then announce('N', fields[1], fields[2]) end
   end
-  -- Where others wait already, the marker is there, or someone took it and leaves it behind once more.
-  if before == 0 then arm() end
+  arm()
   return answer
 end
 

@@ -19,7 +19,6 @@ local function from_set(set, order)
 end
 
 if state == 'pending' then
-  local passed = {} -- stale entries of this page: what stands behind one under its id is no stale one
   local above = redis.call('ZCOUNT', ranked, '-inf', '(0')
   local middle = redis.call('LLEN', pending)
   total = middle + redis.call('ZCARD', ranked)
@@ -28,8 +27,13 @@ if state == 'pending' then
     for _, id in ipairs(redis.call('ZRANGE', ranked, from, math.min(to, above - 1))) do ids[#ids + 1] = id end
   end
   if from < above + middle and to >= above then
-    for _, id in ipairs(redis.call('LRANGE', pending, math.max(from, above) - above, math.min(to, above + middle - 1) - above)) do
-      if passed[id] or redis.call('SISMEMBER', stale, id) == 0 then ids[#ids + 1] = id else passed[id] = true end
+    local start = math.max(from, above) - above
+    for i, id in ipairs(redis.call('LRANGE', pending, start, math.min(to, above + middle - 1) - above)) do
+      -- A mark is of the first entry under its id; a second can be there only of a task that lives.
+      if redis.call('SISMEMBER', stale, id) == 0
+        or (redis.call('HEXISTS', records, id) == 1 and redis.call('LPOS', pending, id) ~= start + i - 1) then
+        ids[#ids + 1] = id
+      end
     end
   end
   if to >= above + middle then
