@@ -90,9 +90,12 @@ impl Coalescer {
     /// Lets go of what has gathered.
     pub(super) fn close(&self) {
         for (_, line) in self.lines.lock().unwrap_or_else(PoisonError::into_inner).drain() {
-            let mut state = line.state();
-            state.waiting.clear();
-            state.senders.clear();
+            let (waiting, senders) = {
+                let mut state = line.state();
+                (std::mem::take(&mut state.waiting), std::mem::take(&mut state.senders))
+            };
+            // Outside of the lock, which a sender takes as it ends.
+            drop((waiting, senders));
         }
     }
 
