@@ -11,7 +11,7 @@ use tidemill_core::FailureKind;
 use crate::context::Context;
 
 /// Largest result that is kept with a task, in bytes: results are for looking at, not a way to ship files.
-pub const RESULT_MAX_BYTES: usize = 64 * 1024;
+pub const RESULT_MAX_BYTES: usize = 256 * 1024;
 
 /// Runs the tasks of one type.
 ///
@@ -173,6 +173,6 @@ mod tests {
     fn a_result_beyond_its_bound_is_refused_in_words() {
         assert_eq!(Output::json(&5).unwrap(), Output(Some("5".into())));
         let error = Output::json(&"x".repeat(RESULT_MAX_BYTES)).unwrap_err();
-        assert_eq!(error.message(), "the result has 65538 bytes of JSON; at most 65536 are kept");
+        assert_eq!(error.message(), "the result has 262146 bytes of JSON; at most 262144 are kept");
     }
 }

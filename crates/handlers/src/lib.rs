@@ -1,18 +1,32 @@
 //! The built-in task types, one file each.
 //!
-//! To add one: write its file (a type that implements [`Handler`](tidemill_executor::Handler)), and add its line to
-//! [`registry`]. A handler knows its payload and its [`Context`](tidemill_executor::Context), nothing of queues, stores
-//! or HTTP.
+//! To add one: write its file (a type that implements [`Handler`](tidemill_executor::Handler), and a [`BuiltIn`] called
+//! `TYPE` that describes it), and add its line to `types!` below. A handler knows its payload and its
+//! [`Context`](tidemill_executor::Context), nothing of queues, stores or HTTP.
 
+mod built_in;
 mod outbox;
-mod send_email;
-mod sleep;
 
+pub use built_in::BuiltIn;
 pub use outbox::{Outbox, letter_name};
 pub use send_email::{SendEmail, SmtpError, SmtpOptions};
 pub use sleep::Sleep;
 
 use tidemill_executor::{Registry, RegistryError};
+
+macro_rules! types {
+    ($($module:ident),* $(,)?) => {
+        $(mod $module;)*
+
+        /// All built-in task types.
+        pub static TYPES: &[BuiltIn] = &[$($module::TYPE),*];
+    };
+}
+
+types! {
+    send_email,
+    sleep,
+}
 
 /// What the built-in handlers are told.
 #[derive(Debug, Clone, Default)]
@@ -32,11 +46,12 @@ pub enum SetupError {
     Registry(#[from] RegistryError),
 }
 
-/// All built-in task types: one line each.
+/// All built-in task types, set up.
 pub fn registry(options: &HandlerOptions) -> Result<Registry, SetupError> {
     let mut registry = Registry::new();
-    registry.add("sleep", Sleep)?;
-    registry.add("send_email", SendEmail::new(&options.smtp)?)?;
+    for built_in in TYPES {
+        (built_in.add)(&mut registry, options)?;
+    }
     Ok(registry)
 }
 
@@ -45,9 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_built_in_types_are_these() {
+    fn every_type_is_served_under_the_name_that_it_has() {
         let registry = registry(&HandlerOptions::default()).unwrap();
         let types: Vec<String> = registry.types().iter().map(ToString::to_string).collect();
-        assert_eq!(types, ["send_email", "sleep"]);
+        let names: Vec<&str> = TYPES.iter().map(|built_in| built_in.name).collect();
+        assert_eq!(types, names);
     }
 }

@@ -2,20 +2,35 @@
 
 use std::time::Duration;
 
+use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use tidemill_core::policy::DURATION_MS_MAX;
 use tidemill_executor::{Context, Handler, HandlerError, HandlerResult, Output, async_trait};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::BuiltIn;
+
 /// How often a sleep says how far it is, at most: as often as heartbeats take it along.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
+
+/// How it is described and added.
+pub(crate) const TYPE: BuiltIn = BuiltIn {
+    name: "sleep",
+    summary: "Waits for so many milliseconds, and succeeds: what `POST /schedule` schedules.",
+    doc: "A duration of more than 24 hours is a permanent error. A cancelled sleep ends at once. It leaves no result.",
+    example: r#"{"duration_ms": 1000}"#,
+    payload: || schema_for!(Payload),
+    add: |registry, _| Ok(registry.add("sleep", Sleep).map(drop)?),
+};
 
 /// Waits for the payload's `duration_ms`, and ends early when it is cancelled.
 #[derive(Debug, Clone, Copy)]
 pub struct Sleep;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 struct Payload {
+    /// How long, in milliseconds: 24 hours at most.
+    #[schemars(range(max = DURATION_MS_MAX))]
     duration_ms: u32,
 }
 

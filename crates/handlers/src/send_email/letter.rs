@@ -2,29 +2,38 @@
 
 use lettre::Message;
 use lettre::message::{Mailbox, Mailboxes, MessageBuilder, MultiPart, SinglePart};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tidemill_executor::{Context, HandlerError, OrFail};
 
 use crate::outbox::plain;
 
 /// What a task of this type says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Payload {
+    /// Who gets it.
     to: Addresses,
+    /// One line.
     subject: String,
+    /// The plain text; also taken as `body`.
     #[serde(alias = "body")]
     text: Option<String>,
+    /// The same in HTML.
     html: Option<String>,
+    /// Who sends it, instead of `smtp.from`.
     from: Option<String>,
+    /// Who gets a copy.
     #[serde(default)]
     cc: Addresses,
+    /// Who gets a copy that the others do not see.
     #[serde(default)]
     bcc: Addresses,
+    /// Where answers go.
     #[serde(default)]
     reply_to: Addresses,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected an address or a list of addresses")]
 enum Addresses {
     One(String),

@@ -10,11 +10,25 @@ use std::path::PathBuf;
 
 use lettre::Message;
 use lettre::message::Mailbox;
+use schemars::schema_for;
 use tidemill_executor::{Context, Handler, HandlerError, HandlerResult, OrFail, Output, async_trait};
 
+use crate::BuiltIn;
 use crate::outbox::{Outbox, letter_name};
 use letter::Payload;
 use smtp::Smtp;
+
+/// How it is described and added.
+pub(crate) const TYPE: BuiltIn = BuiltIn {
+    name: "send_email",
+    summary: "Sends a mail by SMTP, or keeps it as a file where no server is configured.",
+    doc: "An address that is none, a line break in a header and a refusal by the server (5xx) are permanent errors; a server \
+          that is away, defers (4xx) or refuses its account is tried again. The result is the server's last reply, or the \
+          name of the file.",
+    example: r#"{"to": "ada@example.org", "subject": "Hello", "text": "It works."}"#,
+    payload: || schema_for!(Payload),
+    add: |registry, options| Ok(registry.add("send_email", SendEmail::new(&options.smtp)?).map(drop)?),
+};
 
 /// How mail is sent.
 #[derive(Clone)]
