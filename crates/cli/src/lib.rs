@@ -12,9 +12,10 @@
 pub mod args;
 pub mod client;
 pub mod config;
-pub mod exit;
 pub mod output;
 pub mod roles;
+
+pub use tidemill_process::exit;
 
 use std::process::ExitCode;
 

@@ -1,34 +1,16 @@
-//! From settings to the options of each part.
+//! From settings to the options of the parts that the program alone has.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_api::{HealthOptions, Options, WorkerGauge, WorkerProbe};
-use tidemill_executor::{Executor, ExecutorOptions, Registry};
+use tidemill_api::Options;
+use tidemill_executor::{Executor, Registry};
 use tidemill_handlers::{HandlerOptions, SmtpOptions};
-use tidemill_telemetry::{LogFormat, LogOptions, Logs};
+use tidemill_process::options::{path, probe};
 
-use crate::config::settings::{Log, Settings};
+use crate::config::settings::Settings;
 use crate::exit::usage;
-use crate::output::wants_colour;
-
-/// Sets logging up.
-pub(super) fn logs(log: &Log) -> anyhow::Result<Logs> {
-    let options = LogOptions {
-        level: log.level.clone(),
-        format: match log.format.as_str() {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            _ => LogFormat::Auto,
-        },
-        color: wants_colour() && std::io::IsTerminal::is_terminal(&std::io::stderr()),
-        file: path(&log.file),
-        file_max_bytes: log.file_max_bytes,
-        files: log.files,
-    };
-    Ok(Logs::start(&options)?)
-}
 
 /// The options of the API. `executor` is the one of this process.
 pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::Result<Options> {
@@ -54,32 +36,6 @@ pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::R
     })
 }
 
-/// The options of what a worker shows.
-pub(super) fn health(settings: &Settings, executor: &Executor) -> HealthOptions {
-    HealthOptions {
-        host: settings.app.host.clone(),
-        port: settings.app.port,
-        queue: settings.queue.name.clone(),
-        http_shutdown_timeout: Duration::from_millis(settings.app.fiber_shutdown_timeout_ms),
-        tokens_file: path(&settings.auth.tokens_file),
-        tokens: settings.auth.tokens.clone(),
-        worker: Some(probe(executor)),
-    }
-}
-
-/// The options of the executor.
-pub(super) fn executor(settings: &Settings, create_queue: bool) -> ExecutorOptions {
-    ExecutorOptions {
-        slots: settings.executor_service.workers_limit,
-        shutdown_timeout: Duration::from_millis(settings.app.executor_shutdown_timeout_ms),
-        worker_name: process_name(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        create_queue,
-        settings: settings.queue.settings,
-        ..ExecutorOptions::new(settings.queue.name.clone())
-    }
-}
-
 /// The built-in task types.
 pub(super) fn handlers(settings: &Settings) -> anyhow::Result<Arc<Registry>> {
     let smtp = &settings.smtp;
@@ -89,32 +45,4 @@ pub(super) fn handlers(settings: &Settings) -> anyhow::Result<Arc<Registry>> {
         outbox: PathBuf::from(&smtp.outbox),
     };
     tidemill_handlers::registry(&HandlerOptions { smtp }).map(Arc::new).map_err(|error| usage(error.to_string()))
-}
-
-fn probe(executor: &Executor) -> WorkerProbe {
-    let (status, pulse) = (executor.status(), executor.pulse());
-    Arc::new(move || {
-        let status = status.borrow();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        WorkerGauge {
-            slots: count(status.slots),
-            busy: count(status.active.min(status.slots)),
-            taking: status.is_registered() && !status.draining,
-            still_for: pulse.still_for(),
-        }
-    })
-}
-
-fn path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
-}
-
-/// The pod, or the host and the process.
-pub(super) fn process_name() -> String {
-    let pod = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
-    pod.unwrap_or_else(|| {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = host.trim();
-        format!("{}-{}", if host.is_empty() { "host" } else { host }, std::process::id())
-    })
 }
