@@ -15,6 +15,7 @@ mod load;
 mod process;
 mod queue;
 mod release;
+mod scenario_10_tutorial;
 mod scenario_1_install;
 mod scenario_2_http;
 mod scenario_3_burst;
@@ -23,6 +24,7 @@ mod scenario_5_by_hand;
 mod scenario_6_mistakes;
 mod scenario_7_failover;
 mod scenario_8_prometheus;
+mod scenario_9_own_worker;
 mod suite;
 mod tools;
 mod wait;
@@ -67,4 +69,14 @@ fn scenario_7_work_goes_on_without_leader_or_api_server_and_the_status_catches_u
 #[test]
 fn scenario_8_prometheus_scrapes_every_part_and_promtool_is_content() {
     scenario(8, scenario_8_prometheus::run);
+}
+
+#[test]
+fn scenario_9_a_worker_of_ones_own_runs_the_tasks_of_a_taskqueue() {
+    scenario(9, scenario_9_own_worker::run);
+}
+
+#[test]
+fn scenario_10_the_tutorial_of_the_cluster_works_as_it_stands() {
+    scenario(10, scenario_10_tutorial::run);
 }
