@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ENDING: Duration = Duration::from_secs(20);
 
 struct Mill {
-    _redis: RedisServer,
+    redis: RedisServer,
     api: Program,
     worker: Program,
     client: Client,
@@ -32,7 +32,7 @@ fn start() -> Mill {
     let args = ["--config", file.to_str().unwrap(), "--broker-url", &url];
     let worker = Program::start_other("custom-worker", "worker", &args).unwrap();
     let client = Client::new(&format!("http://{}", api.address())).unwrap();
-    Mill { _redis: redis, api, worker, client }
+    Mill { redis, api, worker, client }
 }
 
 #[derive(Debug, PartialEq, serde::Deserialize)]
@@ -47,7 +47,7 @@ fn count(text: &str) -> Task {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_of_ones_own_is_told_probed_and_ended_as_the_programs_own_is() {
-    let Mill { client, mut worker, api, .. } = start();
+    let Mill { client, mut worker, api, redis } = start();
     let ticket = client.enqueue(count("to be or not to be")).await.unwrap();
     let counted: Counted = client.result(&ticket, PATIENCE).await.unwrap();
     assert_eq!(counted, Counted { words: 6, attempt: 1 });
@@ -61,11 +61,12 @@ async fn a_worker_of_ones_own_is_told_probed_and_ended_as_the_programs_own_is() 
     worker.signal("TERM").unwrap();
     assert_eq!(worker.wait_end(ENDING).and_then(|status| status.code()), Some(0), "{}", worker.log());
     assert!(worker.log().contains("stopped"), "{}", worker.log());
+    drop(redis);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_enqueues_looks_waits_and_cancels() {
-    let Mill { client, .. } = start();
+    let Mill { client, api: _api, worker: _worker, redis: _redis } = start();
     let tickets = client.enqueue_all(vec![count("a b"), count(&"word ".repeat(2_000))]).await.unwrap();
     let words = client.wait(&tickets[0], PATIENCE).await.unwrap();
     assert_eq!((words.state, words.result), (State::Succeeded, Some(json!({ "words": 2, "attempt": 1 }))));

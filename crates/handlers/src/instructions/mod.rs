@@ -1,7 +1,7 @@
 //! What CONTRIBUTING.md says of a new task type, followed: the very file, by the very line.
 
 use tidemill_core::{TaskId, TaskType};
-use tidemill_executor::{Context, Handler as _, Output, Registry};
+use tidemill_executor::{Context, Output, Registry};
 
 use crate::{BuiltIn, HandlerOptions};
 
