@@ -185,7 +185,7 @@ async fn a_task_of_a_newer_format_holds_up_no_other() {
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let records = "tidemill:{particular}:records";
     let mut record: Vec<u8> = redis::cmd("HGET").arg(records).arg("newer").query_async(&mut connection).await.unwrap();
-    record[0] = 2;
+    record[0] = 3;
     let () = redis::cmd("HSET").arg(records).arg("newer").arg(record).query_async(&mut connection).await.unwrap();
     let exchange = Exchange { worker: worker.id, number: 1, finished: Vec::new(), want: 2 };
     let Exchanged::Done { claims, .. } = broker.exchange(&queue(), &exchange).await.unwrap() else {
