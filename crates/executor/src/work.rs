@@ -76,6 +76,8 @@ pub(crate) struct Work {
     next_id: WorkerId,
     former: Option<WorkerId>,
     call: Option<BoxFuture<'static, Answer>>,
+    /// That call waits for work before it exchanges: until when.
+    call_waits: Option<Instant>,
     wait: Option<Wait>,
     /// Whether there may be something to claim.
     look: bool,
@@ -106,6 +108,7 @@ impl Work {
             next_id: session::new_id(),
             former: None,
             call: None,
+            call_waits: None,
             wait: None,
             look: true,
             look_at: None,
@@ -181,17 +184,33 @@ impl Work {
         }
         self.gather_until = None;
         if session.is_open() || !self.due.is_empty() || look {
-            let request = session.request(&mut self.due, want);
+            let request = session.request(&mut self.due, want, now);
             // Whatever wakes it from now on may have come too late for this exchange to see.
             self.look = false;
             self.call = Some(Box::pin(async move {
                 let call = shared.broker.exchange(&shared.options.queue, &request);
                 Answer::Exchanged(within("exchange", call).await)
             }));
-        } else if want > 0 && !self.look && self.wait.is_none() {
-            let due = self.next_due.map_or(WAIT_MAX, |due| due.saturating_duration_since(now));
-            let longest = due.clamp(WAIT_MIN, WAIT_MAX);
-            let call = Box::pin(async move { wait_for_work(&shared, longest).await });
+            return;
+        }
+        if want == 0 || self.look {
+            return;
+        }
+        let due = self.next_due.map_or(WAIT_MAX, |due| due.saturating_duration_since(now));
+        let longest = due.clamp(WAIT_MIN, WAIT_MAX);
+        if self.slots.is_empty() && self.stock.is_empty() && self.vain <= VAIN_WAKES {
+            // Nothing can end meanwhile that would have to be settled.
+            let request = session.request(&mut self.due, want, now + longest);
+            (self.wait, self.call_waits) = (None, Some(now + longest));
+            self.call = Some(Box::pin(async move {
+                let call = shared.broker.exchange_after_wait(&shared.options.queue, &request, longest);
+                Answer::Exchanged(not_much_later(longest, "exchange", call).await)
+            }));
+        } else if self.wait.is_none() {
+            let call = Box::pin(async move {
+                let waiting = shared.broker.wait(&shared.options.queue, longest);
+                not_much_later(longest, "wait", waiting).await
+            });
             self.wait = Some(Wait { call, until: now + longest });
         }
     }
@@ -251,6 +270,11 @@ impl Work {
                 self.settled(&settled);
                 add(&self.shared.metrics.exchanges, 1);
                 add(&self.shared.metrics.claims, claims.len());
+                if let Some(until) = self.call_waits.take()
+                    && claims.is_empty()
+                {
+                    self.woken_in_vain(Instant::now() < until);
+                }
                 self.vain = if claims.is_empty() { self.vain } else { 0 };
                 self.look |= !claims.is_empty() && pending > 0 && !paused;
                 self.paused = paused;
@@ -276,6 +300,7 @@ impl Work {
     }
 
     fn failed(&mut self, error: &BrokerError) {
+        self.call_waits = None;
         self.shared.link.failed(error);
         add(&self.shared.metrics.failures, 1);
         self.look = true;
@@ -372,15 +397,18 @@ impl Work {
         let early = self.wait.take().is_some_and(|wait| Instant::now() < wait.until);
         self.look = true;
         match woken {
-            Ok(()) => {
-                self.vain = if early { self.vain.saturating_add(1) } else { 0 };
-                if self.vain > VAIN_WAKES {
-                    let pause = Duration::from_millis(1 << (self.vain - VAIN_WAKES).min(10)).min(VAIN_PAUSE_MAX);
-                    self.look_at = Some(Instant::now() + pause);
-                }
-            }
+            Ok(()) => self.woken_in_vain(early),
             Err(BrokerError::UnknownQueue { .. }) => self.fence("the queue is gone", false),
             Err(error) => self.failed(error),
+        }
+    }
+
+    /// Perhaps in vain: an exchange that brings something says otherwise.
+    fn woken_in_vain(&mut self, early: bool) {
+        self.vain = if early { self.vain.saturating_add(1) } else { 0 };
+        if self.vain > VAIN_WAKES {
+            let pause = Duration::from_millis(1 << (self.vain - VAIN_WAKES).min(10)).min(VAIN_PAUSE_MAX);
+            (self.look, self.look_at) = (true, Some(Instant::now() + pause));
         }
     }
 
@@ -446,7 +474,7 @@ impl Work {
             journal::refused(queue, &claim, &self.shared.metrics);
         }
         self.former = courtesy.then_some(session.id);
-        (self.call, self.wait, self.look) = (None, None, true);
+        (self.call, self.call_waits, self.wait, self.look) = (None, None, None, true);
     }
 
     fn close(&mut self, closing: Closing) {
@@ -455,7 +483,8 @@ impl Work {
         tracing::info!(queue, running, at_once = closing.aborting, "worker stops: nothing more is claimed");
         self.closing = Some(closing);
         self.wait = None;
-        if self.session.is_none() {
+        if self.session.is_none() || self.call_waits.take().is_some() {
+            // An exchange that waits is sent again, and then does not wait.
             self.call = None;
         }
         self.release_waiting();
@@ -533,12 +562,15 @@ impl Work {
     }
 }
 
-/// Waits for work, and not much longer than it may.
-async fn wait_for_work(shared: &Shared, longest: Duration) -> Result<(), BrokerError> {
-    let wait = shared.broker.wait(&shared.options.queue, longest);
-    timeout(longest + WAIT_SLACK, wait).await.unwrap_or_else(|_| {
+/// Awaits what may take `longest`, and not much longer.
+async fn not_much_later<T>(
+    longest: Duration,
+    operation: &'static str,
+    call: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    timeout(longest + WAIT_SLACK, call).await.unwrap_or_else(|_| {
         let reason = format!("a wait of {} ms did not end", longest.as_millis());
-        Err(BrokerError::Unavailable { operation: "wait", reason })
+        Err(BrokerError::Unavailable { operation, reason })
     })
 }
 
