@@ -8,6 +8,7 @@
 //! out as soon as it has popped the marker, and the worker has its claims a round trip and two wake-ups sooner.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -55,11 +56,35 @@ struct Line {
     popper: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A command that waits for the marker, and who waits for its reply.
-#[derive(Debug)]
+type Reply = BoxFuture<'static, RedisResult<Value>>;
+
+/// A command that waits for the marker.
 struct Errand {
     command: Cmd,
-    reply: oneshot::Sender<RedisResult<Value>>,
+    /// Takes the reply to come, and word of a pop that failed: nobody stands between the reply and who waits for it.
+    sent: oneshot::Sender<(Reply, oneshot::Receiver<()>)>,
+    left: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Errand").finish_non_exhaustive()
+    }
+}
+
+/// Held while somebody waits for a reply: whoever leaves without it says so.
+#[derive(Debug, Default)]
+struct Patience {
+    left: Arc<AtomicBool>,
+    has_reply: bool,
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if !self.has_reply {
+            self.left.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Line {
@@ -74,7 +99,7 @@ impl Line {
     }
 
     fn has_errand(&self) -> bool {
-        self.errand().as_ref().is_some_and(|errand| !errand.reply.is_closed())
+        self.errand().as_ref().is_some_and(|errand| !errand.sent.is_closed())
     }
 
     fn errand(&self) -> MutexGuard<'_, Option<Errand>> {
@@ -118,20 +143,23 @@ impl Waiters {
     /// before `until` has passed, or another command waits already: then it may have been carried out, or may be yet.
     pub(super) async fn and_then(&self, queue: &QueueName, command: Cmd, until: Duration) -> Option<Value> {
         let line = self.line(queue);
-        let (reply, replied) = oneshot::channel();
         if line.has_errand() || line.owes.swap(false, Ordering::AcqRel) {
             return None;
         }
-        *line.errand() = Some(Errand { command, reply });
+        let (mut patience, (sent, sending)) = (Patience::default(), oneshot::channel());
+        *line.errand() = Some(Errand { command, sent, left: Arc::clone(&patience.left) });
         line.asked.notify_one();
-        match timeout(until, replied).await {
-            Ok(Ok(Ok(value))) => Some(value),
-            Ok(Ok(Err(error))) => {
-                tracing::debug!(%error, "what waited for the marker failed");
-                None
+        let replied = async {
+            let (reply, broken) = sending.await.ok()?;
+            tokio::select! {
+                biased;
+                reply = reply => reply.inspect_err(|error| tracing::debug!(%error, "what waited for the marker failed")).ok(),
+                Ok(()) = broken => None,
             }
-            _ => None,
-        }
+        };
+        let value = timeout(until, replied).await.ok()??;
+        patience.has_reply = true;
+        Some(value)
     }
 
     /// Ends all waiting.
@@ -174,33 +202,25 @@ impl Drop for Waiters {
 
 /// A command that was sent behind a pop.
 struct Behind {
-    answer: BoxFuture<'static, RedisResult<Value>>,
-    /// It failed before it was sent.
-    at_once: Option<RedisResult<Value>>,
-    reply: oneshot::Sender<RedisResult<Value>>,
+    left: Arc<AtomicBool>,
+    broken: oneshot::Sender<()>,
 }
 
 impl Behind {
     /// Sends what waits for that. The first look at a command sends it.
     async fn send(line: &Line, mut connection: MultiplexedConnection) -> Option<Self> {
-        let Errand { command, reply } = line.errand().take()?;
-        let mut answer = async move { connection.send_packed_command(&command).await }.boxed();
-        let at_once = match futures::poll!(&mut answer) {
-            Poll::Ready(failed) => Some(failed),
-            Poll::Pending => None,
-        };
-        Some(Self { answer, at_once, reply })
+        let Errand { command, sent, left } = line.errand().take()?;
+        let mut reply: Reply = async move { connection.send_packed_command(&command).await }.boxed();
+        if let Poll::Ready(failed) = futures::poll!(&mut reply) {
+            reply = std::future::ready(failed).boxed();
+        }
+        let (broken, hears) = oneshot::channel();
+        sent.send((reply, hears)).is_ok().then_some(Self { left, broken })
     }
 
-    /// Hands on the reply, which follows that to the pop. Whether somebody still waited for it.
-    async fn deliver(self) -> bool {
-        let answer = match self.at_once {
-            Some(answer) => answer,
-            None => timeout(POP_GRACE, self.answer).await.unwrap_or_else(|_| {
-                Err((redis::ErrorKind::Io, "what waited for the marker was not answered in time").into())
-            }),
-        };
-        self.reply.send(answer).is_ok()
+    /// Whether somebody still waits for the reply, or has it, and so has taken up the marker.
+    fn has_marker(&self) -> bool {
+        !self.left.load(Ordering::Acquire)
     }
 }
 
@@ -248,6 +268,21 @@ impl Popper {
 
     /// Whether there was a marker that nobody has taken up.
     async fn pop(&mut self, line: &Line) -> RedisResult<bool> {
+        let mut behind = None;
+        let popped = self.pop_before(line, &mut behind).await;
+        match (popped, behind) {
+            (Ok(popped), behind) => Ok(popped && !behind.is_some_and(|behind| behind.has_marker())),
+            (Err(error), behind) => {
+                if behind.is_some_and(|behind| behind.broken.send(()).is_ok()) {
+                    tracing::debug!("an exchange that waited is sent again");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether there was a marker. What is asked for meanwhile is sent behind the pop, once.
+    async fn pop_before(&mut self, line: &Line, behind: &mut Option<Behind>) -> RedisResult<bool> {
         let marker = self.marker.clone();
         let mut connection = self.connection().await?.clone();
         let mut command = redis::cmd("BLPOP");
@@ -256,29 +291,23 @@ impl Popper {
         let follower = connection.clone();
         let popping = async { command.query_async::<Option<(String, String)>>(&mut connection).await };
         let mut popping = std::pin::pin!(timeout(deadline, popping));
-        let mut behind: Option<Behind> = None;
-        let popped = loop {
+        loop {
             // The pop is looked at first, and so it is sent first.
             tokio::select! {
                 biased;
-                answer = &mut popping => match answer {
-                    Ok(outcome) => break outcome?.is_some(),
-                    Err(_) => return Err((redis::ErrorKind::Io, "a blocking pop was not answered in time").into()),
+                answer = &mut popping => return match answer {
+                    Ok(outcome) => outcome.map(|popped| popped.is_some()),
+                    Err(_) => Err((redis::ErrorKind::Io, "a blocking pop was not answered in time").into()),
                 },
                 () = self.left_behind() => {
                     return Err((redis::ErrorKind::Io, "another server keeps the queue now").into());
                 }
                 () = std::future::ready(()), if behind.is_none() && line.has_errand() => {
-                    behind = Behind::send(line, follower.clone()).await;
+                    *behind = Behind::send(line, follower.clone()).await;
                 }
                 () = line.asked.notified(), if behind.is_none() => {}
             }
-        };
-        let is_taken_up = match behind {
-            Some(behind) => behind.deliver().await,
-            None => false,
-        };
-        Ok(popped && !is_taken_up)
+        }
     }
 
     async fn connection(&mut self) -> redis::RedisResult<&MultiplexedConnection> {
