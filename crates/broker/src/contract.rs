@@ -108,6 +108,14 @@ pub trait Broker: Send + Sync + 'static {
     /// Safe to drop while it waits: no wake-up is lost for longer than five seconds.
     async fn wait(&self, queue: &QueueName, until: Duration) -> Result<()>;
 
+    /// [`Broker::wait`] and then [`Broker::exchange`], in one operation that a store may answer sooner than both in turn.
+    /// For a worker that has nothing else to do: `until` should not lie beyond the due time that the exchange before told.
+    /// Safe to drop, as an exchange is whose reply was lost: it may be carried out yet, and is repeated under its number.
+    async fn exchange_after_wait(&self, queue: &QueueName, exchange: &Exchange, until: Duration) -> Result<Exchanged> {
+        self.wait(queue, until).await?;
+        self.exchange(queue, exchange).await
+    }
+
     /// Renews the lease of an incarnation, which keeps all of its claims, stores the progress of its tasks and brings
     /// back which of them were cancelled. To be sent at least three times per lease.
     async fn heartbeat(

@@ -1,17 +1,22 @@
 //! The bytes in which a store keeps a task.
 //!
 //! ```text
-//! byte  0      format, 1
+//! byte  0      format, 2
 //! bytes 1–6    when the store took it, ms since the Unix epoch, big endian (written by the store)
-//! byte  7      priority + 128
-//! bytes 8–11   declared duration, ms, big endian
-//! bytes 12–19  request id
-//! bytes 20–    type, policy and trace, in postcard, then the payload
+//! bytes 7–14   request id
+//! byte  15     what follows the type: 1 a priority, 2 a duration, 4 a policy
+//! bytes 16–    a byte that counts the bytes of the type, and they
+//!              priority + 128, a byte            \
+//!              declared duration, ms, big endian  } each where there is one
+//!              policy and trace, in postcard     /
+//!              the payload
 //! ```
 //!
-//! The fixed head, and the type that follows it (a byte that counts its bytes, and they), are what a store's script reads
-//! without decoding the rest. A caller hands over the *body*, bytes 7 and
-//! on; the store puts format and time before it ([`Record::stamp`], or the same in a script).
+//! All but the policy is what a store's script reads, without decoding the rest. Most tasks have none of the three, and a head of
+//! 17 bytes and a type. A caller hands over the *body*, bytes 7 and on; the store puts format and time before it
+//! ([`Record::stamp`], or the same in a script).
+//!
+//! Format 1 had all of it in every record, in another order. It is still read.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -22,9 +27,15 @@ use crate::policy::{Backoff, Priority};
 use crate::task::NewTask;
 
 /// The format that this build writes.
-pub const FORMAT: u8 = 1;
-const HEAD: usize = 20;
+pub const FORMAT: u8 = 2;
+/// The one before, which is read as well.
+const FORMER: u8 = 1;
 const STAMP: usize = 7;
+/// Format, time, request, what follows the type, and the length of the type.
+const HEAD: usize = 17;
+const HAS_PRIORITY: u8 = 1;
+const HAS_DURATION: u8 = 2;
+const HAS_POLICY: u8 = 4;
 
 /// A task as a store keeps it: everything but its id and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +66,7 @@ pub struct Record {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
     /// Too short to be a record.
-    #[error("a stored task has {0} bytes, fewer than its head of 20")]
+    #[error("a stored task has {0} bytes, fewer than its head")]
     Truncated(usize),
     /// Written by another version.
     #[error("a stored task has format {found}; this build reads format {FORMAT}: use a newer tidemill for this queue")]
@@ -68,10 +79,9 @@ pub enum RecordError {
     Damaged(String),
 }
 
-#[derive(Serialize, Deserialize)]
-struct Tail<'a> {
-    #[serde(borrow)]
-    task_type: &'a str,
+/// What few tasks have.
+#[derive(Default, PartialEq, Serialize, Deserialize)]
+struct Policy<'a> {
     retries: Option<u16>,
     backoff: Option<Backoff>,
     timeout_ms: Option<u64>,
@@ -81,18 +91,33 @@ struct Tail<'a> {
 
 /// The bytes of `task` that its caller hands to a store: all but format and time.
 pub fn body(task: &NewTask, request: RequestId) -> Result<Vec<u8>, RecordError> {
-    let mut bytes = Vec::with_capacity(HEAD - STAMP + task.task_type.as_str().len() + 16 + task.payload.len());
-    bytes.push(biased(task.priority));
-    bytes.extend(task.duration_ms.to_be_bytes());
+    let task_type = task.task_type.as_str();
+    let damaged = |why: &dyn std::fmt::Display| RecordError::Damaged(why.to_string());
+    let mut bytes = Vec::with_capacity(HEAD - STAMP + task_type.len() + task.payload.len());
     bytes.extend(request.0);
-    let tail = Tail {
-        task_type: task.task_type.as_str(),
+    bytes.push(0);
+    bytes.push(u8::try_from(task_type.len()).map_err(|error| damaged(&error))?);
+    bytes.extend(task_type.as_bytes());
+    let mut has = 0;
+    if task.priority != Priority::NORMAL {
+        has |= HAS_PRIORITY;
+        bytes.push(biased(task.priority));
+    }
+    if task.duration_ms != 0 {
+        has |= HAS_DURATION;
+        bytes.extend(task.duration_ms.to_be_bytes());
+    }
+    let policy = Policy {
         retries: task.retries,
         backoff: task.backoff,
         timeout_ms: task.timeout_ms,
         traceparent: task.traceparent.as_deref(),
     };
-    let mut bytes = postcard::to_extend(&tail, bytes).map_err(|error| RecordError::Damaged(error.to_string()))?;
+    if policy != Policy::default() {
+        has |= HAS_POLICY;
+        bytes = postcard::to_extend(&policy, bytes).map_err(|error| damaged(&error))?;
+    }
+    bytes[8] = has;
     bytes.extend_from_slice(&task.payload);
     Ok(bytes)
 }
@@ -109,27 +134,81 @@ impl Record {
 
     /// Reads what a store kept. The payload shares `bytes`, uncopied.
     pub fn decode(bytes: &Bytes) -> Result<Self, RecordError> {
-        let found = *bytes.first().ok_or(RecordError::Truncated(0))?;
-        if found != FORMAT {
-            return Err(RecordError::Format { found });
-        }
-        let (Some(head), Some(rest)) = (bytes.get(1..HEAD), bytes.get(HEAD..)) else {
-            return Err(RecordError::Truncated(bytes.len()));
+        let mut reader = Reader(bytes);
+        let [format] = reader.array().ok_or(RecordError::Truncated(0))?;
+        let head = match format {
+            FORMAT => reader.head(),
+            FORMER => reader.former_head(),
+            found => return Err(RecordError::Format { found }),
         };
+        let head = head.ok_or(RecordError::Truncated(bytes.len()))?;
         let damaged = |why: String| RecordError::Damaged(why);
-        let (tail, payload) = postcard::take_from_bytes::<Tail<'_>>(rest).map_err(|e| damaged(e.to_string()))?;
+        let (policy, payload) = if head.has_policy {
+            postcard::take_from_bytes::<Policy<'_>>(reader.0).map_err(|e| damaged(e.to_string()))?
+        } else {
+            (Policy::default(), reader.0)
+        };
+        let task_type = std::str::from_utf8(head.task_type).map_err(|e| damaged(e.to_string()))?;
         Ok(Self {
-            enqueued_at_ms: head[..6].iter().fold(0, |ms, byte| ms << 8 | u64::from(*byte)),
-            priority: Priority::new(i64::from(head[6]) - 128).map_err(|e| damaged(e.to_string()))?,
-            duration_ms: head[7..11].iter().fold(0, |ms, byte| ms << 8 | u32::from(*byte)),
-            request: RequestId(head[11..19].try_into().map_err(|_| RecordError::Truncated(bytes.len()))?),
-            task_type: TaskType::new(tail.task_type).map_err(|e| damaged(e.to_string()))?,
-            retries: tail.retries,
-            backoff: tail.backoff,
-            timeout_ms: tail.timeout_ms,
-            traceparent: tail.traceparent.map(str::to_owned),
+            enqueued_at_ms: head.enqueued_at_ms,
+            priority: Priority::new(i64::from(head.priority) - 128).map_err(|e| damaged(e.to_string()))?,
+            duration_ms: head.duration_ms,
+            request: RequestId(head.request),
+            task_type: TaskType::new(task_type).map_err(|e| damaged(e.to_string()))?,
+            retries: policy.retries,
+            backoff: policy.backoff,
+            timeout_ms: policy.timeout_ms,
+            traceparent: policy.traceparent.map(str::to_owned),
             payload: bytes.slice(bytes.len() - payload.len()..),
         })
+    }
+}
+
+struct Head<'a> {
+    enqueued_at_ms: u64,
+    request: [u8; 8],
+    task_type: &'a [u8],
+    /// Plus 128.
+    priority: u8,
+    duration_ms: u32,
+    has_policy: bool,
+}
+
+/// The bytes that are left to read. `None` is too few.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn head(&mut self) -> Option<Head<'a>> {
+        let (enqueued_at_ms, request, [has]) = (self.time()?, self.array()?, self.array()?);
+        let task_type = self.counted()?;
+        let [priority] = if has & HAS_PRIORITY == 0 { [biased(Priority::NORMAL)] } else { self.array()? };
+        let duration_ms = if has & HAS_DURATION == 0 { 0 } else { u32::from_be_bytes(self.array()?) };
+        let has_policy = has & HAS_POLICY != 0;
+        Some(Head { enqueued_at_ms, request, task_type, priority, duration_ms, has_policy })
+    }
+
+    fn former_head(&mut self) -> Option<Head<'a>> {
+        let (enqueued_at_ms, [priority]) = (self.time()?, self.array()?);
+        let (duration_ms, request) = (u32::from_be_bytes(self.array()?), self.array()?);
+        Some(Head { enqueued_at_ms, request, task_type: self.counted()?, priority, duration_ms, has_policy: true })
+    }
+
+    fn time(&mut self) -> Option<u64> {
+        let bytes: [u8; 6] = self.array()?;
+        Some(bytes.iter().fold(0, |ms, byte| ms << 8 | u64::from(*byte)))
+    }
+
+    fn counted(&mut self) -> Option<&'a [u8]> {
+        let [many] = self.array()?;
+        let (counted, rest) = self.0.split_at_checked(many.into())?;
+        self.0 = rest;
+        Some(counted)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
     }
 }
 
@@ -176,9 +255,20 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused_in_words() {
         let mut bytes = Record::stamp(&body(&full(), RequestId([0; 8])).unwrap(), 1);
-        bytes[0] = 2;
+        bytes[0] = 3;
         let error = Record::decode(&Bytes::from(bytes)).unwrap_err().to_string();
-        assert!(error.contains("format 2") && error.contains("newer tidemill"), "{error}");
+        assert!(error.contains("format 3") && error.contains("newer tidemill"), "{error}");
+    }
+
+    #[test]
+    fn a_record_of_the_former_format_is_still_read() {
+        let mut bytes = vec![1, 0, 0, 0, 0, 0, 5, 128 - 7, 0, 0, 4, 210, 1, 2, 3, 4, 5, 6, 7, 8];
+        bytes.extend(b"\x04mail\x01\x03\x00\x00\x00{}");
+        let record = Record::decode(&Bytes::from(bytes)).unwrap();
+        assert_eq!((record.enqueued_at_ms, record.priority.get(), record.duration_ms), (5, -7, 1_234));
+        assert_eq!(record.request, RequestId([1, 2, 3, 4, 5, 6, 7, 8]));
+        assert_eq!((record.task_type.as_str(), record.retries, record.timeout_ms), ("mail", Some(3), None));
+        assert_eq!(record.payload, "{}");
     }
 
     #[test]
@@ -190,9 +280,9 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_task_costs_less_than_thirty_bytes_beside_its_payload() {
+    fn a_plain_task_costs_seventeen_bytes_and_its_type_beside_its_payload() {
         let task = NewTask::new(TaskId::new("x").unwrap(), TaskType::sleep(), "{}");
         let bytes = Record::stamp(&body(&task, RequestId([0; 8])).unwrap(), 1);
-        assert!(bytes.len() - task.payload.len() < 35, "{}", bytes.len());
+        assert_eq!(bytes.len() - task.payload.len(), HEAD + "sleep".len());
     }
 }

@@ -61,7 +61,7 @@ proptest! {
 
     #[test]
     fn a_record_of_another_format_is_refused_in_words(format in any::<u8>(), bytes in vec(any::<u8>(), 0..60)) {
-        prop_assume!(format != FORMAT);
+        prop_assume!(format == 0 || format > FORMAT);
         let all: Vec<u8> = std::iter::once(format).chain(bytes).collect();
         let said = Record::decode(&all.into()).unwrap_err().to_string();
         prop_assert!(said.contains(&format!("format {format}")), "{}", said);

@@ -31,6 +31,7 @@ pub(crate) struct Due {
 struct Open {
     request: Arc<Exchange>,
     claims: Vec<Arc<Claim>>,
+    /// Since when an answer is due.
     since: Instant,
 }
 
@@ -84,7 +85,8 @@ impl Session {
     }
 
     /// The exchange to send: the last one again while its outcome is not known, or else the next.
-    pub(crate) fn request(&mut self, due: &mut VecDeque<Due>, want: usize) -> Arc<Exchange> {
+    /// The store may take until `at` before it has to answer.
+    pub(crate) fn request(&mut self, due: &mut VecDeque<Due>, want: usize, at: Instant) -> Arc<Exchange> {
         if let Some(open) = &self.open {
             return Arc::clone(&open.request);
         }
@@ -92,7 +94,7 @@ impl Session {
         let (claims, finished) = batch.map(|due| (due.claim, due.settlement)).unzip();
         let want = want.min(BATCH_MAX);
         let request = Arc::new(Exchange { worker: self.id, number: self.number, finished, want });
-        self.open = Some(Open { request: Arc::clone(&request), claims, since: Instant::now() });
+        self.open = Some(Open { request: Arc::clone(&request), claims, since: at });
         request
     }
 

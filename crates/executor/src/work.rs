@@ -1,5 +1,8 @@
 //! The loop: one exchange at a time that settles what ended and fills the free slots, a wait when there is nothing.
 
+mod ending;
+mod losing;
+
 use std::collections::VecDeque;
 use std::future;
 use std::pin::Pin;
@@ -10,9 +13,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tidemill_broker::{BrokerError, Exchanged, Settled};
 use tidemill_core::policy::LOSSES_BEFORE_ALONE;
-use tidemill_core::{Claim, Outcome, QueueSettings, Settlement, TaskId, WorkerId};
+use tidemill_core::{Claim, Outcome, QueueSettings, Settlement, WorkerId};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{End, Reason, deadline, judge};
@@ -33,18 +36,12 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 const WAIT_MIN: Duration = Duration::from_millis(1);
 /// Time for a handler to end by itself once its task is cancelled.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
-/// The same where the claim is no longer this worker's: another runs the task by now.
-const FENCE_GRACE: Duration = Duration::from_secs(1);
 /// How much later than agreed a wait may end before the store is taken for lost.
 const WAIT_SLACK: Duration = Duration::from_secs(2);
 /// Wake-ups in a row that found nothing before the next look is put off: others are faster, or the store is jumpy.
 const VAIN_WAKES: u32 = 3;
 /// How far it is put off at most.
 const VAIN_PAUSE_MAX: Duration = Duration::from_millis(200);
-/// Time for the last call, which ends the incarnation in good order.
-const RETIRE_DEADLINE: Duration = Duration::from_secs(2);
-/// How many unsettled tasks the log names: a line stays a line.
-const TASKS_NAMED: usize = 100;
 /// While there is work in stock, settlements may wait so long for others: one exchange then carries many.
 const GATHER: Duration = Duration::from_millis(1);
 /// A timer that nothing needs.
@@ -76,6 +73,8 @@ pub(crate) struct Work {
     next_id: WorkerId,
     former: Option<WorkerId>,
     call: Option<BoxFuture<'static, Answer>>,
+    /// That call waits for work before it exchanges: until when.
+    call_waits: Option<Instant>,
     wait: Option<Wait>,
     /// Whether there may be something to claim.
     look: bool,
@@ -106,6 +105,7 @@ impl Work {
             next_id: session::new_id(),
             former: None,
             call: None,
+            call_waits: None,
             wait: None,
             look: true,
             look_at: None,
@@ -181,17 +181,33 @@ impl Work {
         }
         self.gather_until = None;
         if session.is_open() || !self.due.is_empty() || look {
-            let request = session.request(&mut self.due, want);
+            let request = session.request(&mut self.due, want, now);
             // Whatever wakes it from now on may have come too late for this exchange to see.
             self.look = false;
             self.call = Some(Box::pin(async move {
                 let call = shared.broker.exchange(&shared.options.queue, &request);
                 Answer::Exchanged(within("exchange", call).await)
             }));
-        } else if want > 0 && !self.look && self.wait.is_none() {
-            let due = self.next_due.map_or(WAIT_MAX, |due| due.saturating_duration_since(now));
-            let longest = due.clamp(WAIT_MIN, WAIT_MAX);
-            let call = Box::pin(async move { wait_for_work(&shared, longest).await });
+            return;
+        }
+        if want == 0 || self.look {
+            return;
+        }
+        let due = self.next_due.map_or(WAIT_MAX, |due| due.saturating_duration_since(now));
+        let longest = due.clamp(WAIT_MIN, WAIT_MAX);
+        if self.slots.is_empty() && self.stock.is_empty() && self.vain <= VAIN_WAKES {
+            // Nothing can end meanwhile that would have to be settled.
+            let request = session.request(&mut self.due, want, now + longest);
+            (self.wait, self.call_waits) = (None, Some(now + longest));
+            self.call = Some(Box::pin(async move {
+                let call = shared.broker.exchange_after_wait(&shared.options.queue, &request, longest);
+                Answer::Exchanged(not_much_later(longest, "exchange", call).await)
+            }));
+        } else if self.wait.is_none() {
+            let call = Box::pin(async move {
+                let waiting = shared.broker.wait(&shared.options.queue, longest);
+                not_much_later(longest, "wait", waiting).await
+            });
             self.wait = Some(Wait { call, until: now + longest });
         }
     }
@@ -251,6 +267,11 @@ impl Work {
                 self.settled(&settled);
                 add(&self.shared.metrics.exchanges, 1);
                 add(&self.shared.metrics.claims, claims.len());
+                if let Some(until) = self.call_waits.take()
+                    && claims.is_empty()
+                {
+                    self.woken_in_vain(Instant::now() < until);
+                }
                 self.vain = if claims.is_empty() { self.vain } else { 0 };
                 self.look |= !claims.is_empty() && pending > 0 && !paused;
                 self.paused = paused;
@@ -276,6 +297,7 @@ impl Work {
     }
 
     fn failed(&mut self, error: &BrokerError) {
+        self.call_waits = None;
         self.shared.link.failed(error);
         add(&self.shared.metrics.failures, 1);
         self.look = true;
@@ -372,15 +394,18 @@ impl Work {
         let early = self.wait.take().is_some_and(|wait| Instant::now() < wait.until);
         self.look = true;
         match woken {
-            Ok(()) => {
-                self.vain = if early { self.vain.saturating_add(1) } else { 0 };
-                if self.vain > VAIN_WAKES {
-                    let pause = Duration::from_millis(1 << (self.vain - VAIN_WAKES).min(10)).min(VAIN_PAUSE_MAX);
-                    self.look_at = Some(Instant::now() + pause);
-                }
-            }
+            Ok(()) => self.woken_in_vain(early),
             Err(BrokerError::UnknownQueue { .. }) => self.fence("the queue is gone", false),
             Err(error) => self.failed(error),
+        }
+    }
+
+    /// Perhaps in vain: an exchange that brings something says otherwise.
+    fn woken_in_vain(&mut self, early: bool) {
+        self.vain = if early { self.vain.saturating_add(1) } else { 0 };
+        if self.vain > VAIN_WAKES {
+            let pause = Duration::from_millis(1 << (self.vain - VAIN_WAKES).min(10)).min(VAIN_PAUSE_MAX);
+            (self.look, self.look_at) = (true, Some(Instant::now() + pause));
         }
     }
 
@@ -395,119 +420,7 @@ impl Work {
             self.start(claim);
             self.alone_runs = true;
         }
-        let Some(mut closing) = self.closing else { return };
-        if now >= closing.cancel_at && !closing.cancelled {
-            closing.cancelled = true;
-            self.slots.stop_all(Reason::Draining, closing.drop_at.saturating_duration_since(now));
-        }
-        if now >= closing.drop_at && !closing.dropped {
-            closing.dropped = true;
-            for ended in self.slots.abandon() {
-                self.ended(ended);
-            }
-        }
-        self.closing = Some(closing);
-    }
-
-    /// Stops what runs once the lease has ended long ago. What it has become, and what ended before, is settled when the
-    /// store is back, where that still holds the claims; only then the incarnation is over.
-    fn give_up(&mut self, now: Instant) {
-        let (settings, grace) = (self.shared.settings(), self.shared.options.lease_loss_grace);
-        let Some(session) = &mut self.session else { return };
-        let stuck = session.gives_up_at(&settings, grace).is_some_and(|at| now >= at);
-        if session.leaves_at(&settings, grace).is_some_and(|at| now >= at) {
-            let (queue, running) = (self.shared.options.queue.as_str(), self.slots.len());
-            tracing::warn!(
-                queue,
-                running,
-                "lease lost: it has ended and the store cannot be asked; what runs is stopped"
-            );
-            session.leaving = true;
-            self.slots.stop_all(Reason::Fenced, FENCE_GRACE);
-            self.release_waiting();
-        }
-        let settled = |session: &Session| self.slots.is_empty() && self.due.is_empty() && !session.is_open();
-        if stuck {
-            self.fence("an exchange stays without an answer", true);
-        } else if self.session.as_ref().is_some_and(|session| session.leaving && settled(session)) {
-            self.fence("its lease had ended", true);
-        }
-    }
-
-    /// Ends this incarnation: what it holds is or will be others'. With `courtesy` the store is told, once it answers.
-    fn fence(&mut self, why: &str, courtesy: bool) {
-        let Some(mut session) = self.session.take() else { return };
-        let queue = &self.shared.options.queue;
-        tracing::warn!(queue = queue.as_str(), worker = %session.id, running = self.slots.len(), why, "worker retired");
-        self.slots.stop_all(Reason::Fenced, FENCE_GRACE);
-        let unsent = self.due.drain(..).map(|due| due.claim);
-        let waiting = self.stock.take_all().into_iter().chain(self.alone.take());
-        for claim in session.abandoned().into_iter().chain(unsent).chain(waiting) {
-            journal::refused(queue, &claim, &self.shared.metrics);
-        }
-        self.former = courtesy.then_some(session.id);
-        (self.call, self.wait, self.look) = (None, None, true);
-    }
-
-    fn close(&mut self, closing: Closing) {
-        let queue = self.shared.options.queue.as_str();
-        let running = self.slots.len();
-        tracing::info!(queue, running, at_once = closing.aborting, "worker stops: nothing more is claimed");
-        self.closing = Some(closing);
-        self.wait = None;
-        if self.session.is_none() {
-            self.call = None;
-        }
-        self.release_waiting();
-    }
-
-    fn is_over(&self, now: Instant) -> bool {
-        let Some(closing) = &self.closing else { return false };
-        let open = self.session.as_ref().is_some_and(Session::is_open);
-        now >= closing.end_at || (self.slots.is_empty() && self.due.is_empty() && !open)
-    }
-
-    /// The last words.
-    async fn end(mut self) -> Report {
-        let shared = Arc::clone(&self.shared);
-        let queue = &shared.options.queue;
-        let waiting = self.stock.take_all();
-        let left = self.slots.abandon().into_iter().map(|ended| ended.claim).chain(waiting);
-        let unsent: Vec<_> = left.chain(self.due.drain(..).map(|due| due.claim)).collect();
-        self.call = None;
-        if let Some(mut session) = self.session.take() {
-            self.report.unsettled =
-                session.abandoned().into_iter().chain(unsent).map(|claim| claim.task.clone()).collect();
-            let latest = Instant::now() + RETIRE_DEADLINE;
-            let until = self.closing.map_or(latest, |closing| closing.end_at.min(latest));
-            let retired = timeout_at(until, shared.broker.retire(queue, &session.id)).await;
-            match retired {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(error = %error, "worker not signed off: its lease will expire"),
-                Err(_) => tracing::warn!("worker not signed off in time: its lease will expire"),
-            }
-        }
-        if !self.report.unsettled.is_empty() {
-            let tasks =
-                self.report.unsettled.iter().take(TASKS_NAMED).map(TaskId::as_str).collect::<Vec<_>>().join(", ");
-            let count = self.report.unsettled.len();
-            tracing::warn!(
-                queue = queue.as_str(),
-                count,
-                tasks,
-                "the store was not told of these; they will run again"
-            );
-        }
-        shared.status.send_modify(|status| {
-            (status.worker, status.active, status.draining) = (None, 0, true);
-        });
-        self.report
-    }
-
-    fn gives_up_at(&self) -> Option<Instant> {
-        let (settings, grace) = (self.shared.settings(), self.shared.options.lease_loss_grace);
-        let session = self.session.as_ref()?;
-        [session.leaves_at(&settings, grace), session.gives_up_at(&settings, grace)].into_iter().flatten().min()
+        self.drain(now);
     }
 
     /// When the loop has to look at the clock again.
@@ -533,12 +446,15 @@ impl Work {
     }
 }
 
-/// Waits for work, and not much longer than it may.
-async fn wait_for_work(shared: &Shared, longest: Duration) -> Result<(), BrokerError> {
-    let wait = shared.broker.wait(&shared.options.queue, longest);
-    timeout(longest + WAIT_SLACK, wait).await.unwrap_or_else(|_| {
+/// Awaits what may take `longest`, and not much longer.
+async fn not_much_later<T>(
+    longest: Duration,
+    operation: &'static str,
+    call: impl Future<Output = Result<T, BrokerError>>,
+) -> Result<T, BrokerError> {
+    timeout(longest + WAIT_SLACK, call).await.unwrap_or_else(|_| {
         let reason = format!("a wait of {} ms did not end", longest.as_millis());
-        Err(BrokerError::Unavailable { operation: "wait", reason })
+        Err(BrokerError::Unavailable { operation, reason })
     })
 }
 

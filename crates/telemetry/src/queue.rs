@@ -16,6 +16,10 @@ pub const REST: Duration = Duration::from_secs(1);
 /// How often trouble with a sink is told, at most.
 pub const TELL_EVERY: Duration = Duration::from_mins(1);
 
+/// How long lines that follow others wait for more, so that one write takes many: shorter than anybody notices, and longer than
+/// what a thread and a write for each line would cost under load.
+pub const GATHER: Duration = Duration::from_millis(5);
+
 /// What lines are written to.
 pub trait Sink: Send + 'static {
     /// Writes whole lines. How many bytes of whole lines it wrote, and what stopped it.
@@ -62,13 +66,26 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: Vec<u8>,
-    /// Whether the thread holds lines that it has not written.
-    busy: bool,
+    thread: Doing,
+    /// Whether somebody waits until all lines are written.
+    urgent: bool,
     life: Life,
     dropped: u64,
     /// Whether trouble was told and its end was not.
     troubled: bool,
     told: Option<Instant>,
+}
+
+/// What the thread does.
+#[derive(Default, PartialEq, Eq)]
+enum Doing {
+    /// Waits for lines.
+    #[default]
+    Waiting,
+    /// Lets lines come together, and need not be told of each.
+    Gathering,
+    /// Writes lines that it holds.
+    Writing,
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -102,10 +119,10 @@ impl LineQueue {
     pub fn push(&self, line: &[u8]) {
         let mut state = self.shared.lock();
         if state.life != Life::Ended && state.waiting.len() + line.len() <= WAITING_MAX {
-            let was_empty = state.waiting.is_empty();
+            let is_first = state.waiting.is_empty() && state.thread == Doing::Waiting;
             state.waiting.extend_from_slice(line);
             drop(state);
-            if was_empty {
+            if is_first {
                 self.shared.filled.notify_one();
             }
             return;
@@ -123,13 +140,17 @@ impl LineQueue {
 
     /// Waits until all lines are written, at most `deadline`. Whether they are.
     pub fn flush(&self, deadline: Duration) -> bool {
-        let state = self.shared.lock();
+        let mut state = self.shared.lock();
+        state.urgent = true;
+        self.shared.filled.notify_one();
         let (state, _) = self
             .shared
             .emptied
-            .wait_timeout_while(state, deadline, |s| s.life != Life::Ended && (s.busy || !s.waiting.is_empty()))
+            .wait_timeout_while(state, deadline, |s| {
+                s.life != Life::Ended && (s.thread == Doing::Writing || !s.waiting.is_empty())
+            })
             .unwrap_or_else(PoisonError::into_inner);
-        state.waiting.is_empty() && !state.busy
+        state.waiting.is_empty() && state.thread != Doing::Writing
     }
 
     /// Ends the thread once what waits is written, or at its sink's next failure.
@@ -156,7 +177,9 @@ impl Shared {
 
     fn empty_into(&self, sink: &mut impl Sink) {
         let mut lines = Vec::new();
-        while self.next(&mut lines, sink) {
+        let mut last = None;
+        while self.next(&mut lines, sink, last) {
+            last = Some(Instant::now());
             let mut done = 0;
             while done < lines.len() {
                 let (written, result) = sink.write_lines(&lines[done..]);
@@ -178,11 +201,22 @@ impl Shared {
         self.emptied.notify_all();
     }
 
-    /// Swaps `lines` for what waits. Whether there was any before the end.
-    fn next(&self, lines: &mut Vec<u8>, sink: &mut impl Sink) -> bool {
+    /// Swaps `lines` for what waits. Whether there was any before the end. The `last` lines were taken then.
+    fn next(&self, lines: &mut Vec<u8>, sink: &mut impl Sink, last: Option<Instant>) -> bool {
         let mut state = self.lock();
-        state.busy = false;
+        state.thread = Doing::Waiting;
+        let rest = last.map_or(Duration::ZERO, |last| GATHER.saturating_sub(last.elapsed()));
+        if !rest.is_zero() {
+            state.thread = Doing::Gathering;
+            state = self
+                .filled
+                .wait_timeout_while(state, rest, |state| !state.urgent && state.life == Life::Running)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+            state.thread = Doing::Waiting;
+        }
         if state.waiting.is_empty() {
+            state.urgent = false;
             self.emptied.notify_all();
             if state.life == Life::Closing {
                 drop(state);
@@ -197,7 +231,7 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         std::mem::swap(lines, &mut state.waiting);
-        state.busy = !lines.is_empty();
+        state.thread = if lines.is_empty() { Doing::Waiting } else { Doing::Writing };
         true
     }
 

@@ -231,6 +231,14 @@ impl Worker<'_> {
         self.scene.broker.exchange(&self.scene.queue, exchange).await.unwrap()
     }
 
+    /// Waits for work, `until` at most, and then claims up to `want`.
+    pub async fn claim_after_wait(&mut self, want: usize, until: std::time::Duration) -> Vec<Claim> {
+        self.number += 1;
+        let exchange = Exchange { worker: self.id, number: self.number, finished: Vec::new(), want };
+        let exchange = self.last.insert(exchange);
+        claims(self.scene.broker.exchange_after_wait(&self.scene.queue, exchange, until).await.unwrap())
+    }
+
     /// Claims up to `want`.
     pub async fn claim(&mut self, want: usize) -> Vec<Claim> {
         claims(self.exchange(Vec::new(), want).await)

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use redis::{Cmd, FromRedisValue as _};
 use tidemill_core::{
-    ClaimToken, Counters, NewTask, Progress, QueueName, QueueOwner, QueueSettings, QueueStats, RequestId, State,
-    TaskId, TaskView, WorkerId, WorkerInfo, WorkerView,
+    Counters, NewTask, Progress, QueueName, QueueOwner, QueueSettings, QueueStats, RequestId, State, TaskId, TaskView,
+    WorkerId, WorkerInfo, WorkerView,
 };
 
 use super::reply::Reply;
@@ -14,7 +14,7 @@ use super::script::{self, Script};
 use super::{RedisBroker, keys, wire};
 use crate::contract::{
     Broker, Cancelled, Deleted, Enqueued, Exchange, Exchanged, Heartbeat, ListQuery, Lost, MAINTAIN_MAX, Maintained,
-    Ownership, PAGE_MAX, Page, Requeued, SET_ASIDE_MS,
+    Ownership, PAGE_MAX, Page, Requeued,
 };
 use crate::error::{BrokerError, Result};
 use crate::subscription::Subscription;
@@ -124,22 +124,23 @@ impl Broker for RedisBroker {
 
     async fn exchange(&self, queue: &QueueName, exchange: &Exchange) -> Result<Exchanged> {
         let mut order = Vec::new();
-        let put = |command: &mut Cmd| {
-            command.arg(exchange.worker.to_string()).arg(exchange.number).arg(exchange.want);
-            command.arg(MAINTAIN_MAX).arg(SET_ASIDE_MS);
-            order = wire::put_settlements(command, exchange.worker, &exchange.finished);
-        };
+        let put = |command: &mut Cmd| order = wire::put_exchange(command, exchange);
         let (word, mut reply) = self.link.run(&script::EXCHANGE, queue, put).await?;
-        if word == "RETIRED" {
-            return Ok(Exchanged::Retired);
+        wire::exchanged(&word, &mut reply, exchange, &order)
+    }
+
+    async fn exchange_after_wait(&self, queue: &QueueName, exchange: &Exchange, until: Duration) -> Result<Exchanged> {
+        let mut order = Vec::new();
+        let put = |command: &mut Cmd| order = wire::put_exchange(command, exchange);
+        let (_, command, _) = self.link.spell(&script::EXCHANGE, queue, put);
+        if let Some(value) = self.waiters.and_then(queue, command, until).await
+            && let Ok((word, mut reply)) = Reply::open(script::EXCHANGE.name, queue, value)
+            && let Ok(done @ Exchanged::Done { .. }) = wire::exchanged(&word, &mut reply, exchange, &order)
+        {
+            return Ok(done);
         }
-        let settled = wire::settled_in_order(&mut reply, &order)?;
-        let (pending, next_due_ms) = (reply.parse()?, reply.maybe()?);
-        let paused = reply.parse::<u8>()? == 1;
-        let started_at_ms = reply.parse()?;
-        let token = ClaimToken { worker: exchange.worker, counter: exchange.number };
-        let claims = wire::claims(&mut reply, token, started_at_ms)?;
-        Ok(Exchanged::Done { settled, claims, pending, next_due_ms, paused })
+        // Whatever kept it from its answer: under its number, it is not carried out twice.
+        self.exchange(queue, exchange).await
     }
 
     async fn wait(&self, queue: &QueueName, until: Duration) -> Result<()> {

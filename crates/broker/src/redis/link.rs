@@ -1,6 +1,7 @@
 //! Running scripts and commands where their keys are: every call has a deadline, follows the keys when they move, and
 //! waits out what passes.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ struct Call<'a> {
     command: Cmd,
     slot: u16,
     /// The text of the script that the command names by its hash.
-    text: Option<&'a str>,
+    text: Option<Cow<'static, str>>,
     /// The queue whose writes replicas must have before they count.
     durable: Option<&'a QueueName>,
     /// Where it goes instead of to where the slot is, and whether that node must be told that it was sent there.
@@ -117,22 +118,32 @@ impl Link {
         queue: &QueueName,
         args: impl FnOnce(&mut Cmd),
     ) -> Result<Value> {
+        let (slot, command, text) = self.spell(script, queue, args);
+        let durable = (script.is_promise && self.durability.replicas > 0).then_some(queue);
+        self.call(Call { text: Some(text), durable, ..Call::new(script.name, slot, command) }).await
+    }
+
+    /// A script as a command that names it by its hash, the slot that it belongs to, and its text.
+    pub(super) fn spell(
+        &self,
+        script: &'static Script,
+        queue: &QueueName,
+        args: impl FnOnce(&mut Cmd),
+    ) -> (u16, Cmd, Cow<'static, str>) {
         let keys = self.keys.of(queue, script);
         let source = script.source(self.clock);
+        let (sha, text) = (source.sha.as_str(), Cow::Borrowed(source.text.as_str()));
         #[cfg(feature = "conformance")]
         let mutant = self.mutation.map(|mutation| mutation.of(source));
         #[cfg(feature = "conformance")]
-        let source = mutant.as_ref().unwrap_or(source);
+        let (sha, text) = mutant.as_ref().map_or((sha, text), |mutant| (&mutant.sha, Cow::Owned(mutant.text.clone())));
         let mut command = redis::cmd("EVALSHA");
-        command.arg(&source.sha).arg(keys.len());
+        command.arg(sha).arg(keys.len());
         for key in keys.iter() {
             command.arg(key);
         }
         args(&mut command);
-        let durable = (script.is_promise && self.durability.replicas > 0).then_some(queue);
-        let slot = keys.first().map_or(0, |key| slot(key.as_bytes()));
-        let call = Call { text: Some(&source.text), durable, ..Call::new(script.name, slot, command) };
-        self.call(call).await
+        (keys.first().map_or(0, |key| slot(key.as_bytes())), command, text)
     }
 
     /// Runs a command that is no script and has its key as first argument.
@@ -277,7 +288,7 @@ impl Call<'_> {
     fn spell_out(&mut self) -> bool {
         let Some(text) = self.text.take() else { return false };
         let mut command = redis::cmd("EVAL");
-        command.arg(text);
+        command.arg(text.as_ref());
         for arg in self.command.args_iter().skip(2) {
             if let Arg::Simple(arg) = arg {
                 command.arg(arg);

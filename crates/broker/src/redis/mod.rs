@@ -31,6 +31,7 @@
 //! must follow its write on the same one, a blocking pop needs one of its own, and what may be sent again, and until when,
 //! is for the contract to say.
 
+mod asking;
 mod broker;
 mod cluster;
 mod coalesce;

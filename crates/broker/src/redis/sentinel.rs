@@ -7,17 +7,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use redis::{Client, RedisError};
 use tokio::time::{interval, sleep, timeout};
 
+use super::asking::{ANSWER_DEADLINE, best_of};
 use super::dial;
 use crate::error::{BrokerError, Result};
-
-/// How long one Sentinel may take to answer.
-const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
-/// How much longer than the first the others get: one that was cut off from them knows an older primary.
-const OTHERS_GET: Duration = Duration::from_millis(100);
 
 /// The channel on which a Sentinel says that another server is the primary.
 const SWITCHED: &str = "+switch-master";
@@ -33,21 +28,8 @@ pub(super) type Found = (String, u16);
 
 /// Asks all of them at once, and believes the one that knows the latest configuration.
 pub(super) async fn ask(sentinels: &[Client], name: &str) -> Result<Found> {
-    let mut answers: FuturesUnordered<_> =
-        sentinels.iter().map(|sentinel| timeout(ANSWER_DEADLINE, one(sentinel, name))).collect();
-    let mut best: Option<(u64, Found)> = None;
-    let mut worst = None;
-    loop {
-        let next = answers.next();
-        let answer = if best.is_some() { timeout(OTHERS_GET, next).await.unwrap_or(None) } else { next.await };
-        match answer {
-            None => break,
-            Some(Ok(Ok(found))) if best.as_ref().is_none_or(|(epoch, _)| *epoch < found.0) => best = Some(found),
-            Some(Ok(Err(error))) => worst = Some(error),
-            Some(_) => {}
-        }
-    }
-    let (_, found) = best.ok_or_else(|| refused(name, worst.as_ref()))?;
+    let asked = sentinels.iter().map(|sentinel| one(sentinel, name));
+    let (_, found) = best_of(asked, |(epoch, _)| *epoch).await.map_err(|worst| refused(name, worst.as_ref()))?;
     Ok(found)
 }
 

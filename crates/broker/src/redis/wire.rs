@@ -10,7 +10,7 @@ use tidemill_core::{
 };
 
 use super::reply::Reply;
-use crate::contract::{Enqueued, Settled, UNREADABLE};
+use crate::contract::{Enqueued, Exchange, Exchanged, MAINTAIN_MAX, SET_ASIDE_MS, Settled, UNREADABLE};
 use crate::error::{BrokerError, Result};
 
 /// A batch with what `enqueue.lua` takes of it, encoded before it is known with which others it travels.
@@ -90,8 +90,29 @@ pub(super) fn enqueued(queue: &QueueName, reply: &mut Reply) -> Result<Vec<Enque
     }
 }
 
+/// Appends an exchange to a command, as `exchange.lua` takes it, and returns the order in which settlements are answered.
+pub(super) fn put_exchange(command: &mut Cmd, exchange: &Exchange) -> Vec<usize> {
+    command.arg(exchange.worker.to_string()).arg(exchange.number).arg(exchange.want);
+    command.arg(MAINTAIN_MAX).arg(SET_ASIDE_MS);
+    put_settlements(command, exchange.worker, &exchange.finished)
+}
+
+/// Reads the answer to it.
+pub(super) fn exchanged(word: &str, reply: &mut Reply, exchange: &Exchange, order: &[usize]) -> Result<Exchanged> {
+    if word == "RETIRED" {
+        return Ok(Exchanged::Retired);
+    }
+    let settled = settled_in_order(reply, order)?;
+    let (pending, next_due_ms) = (reply.parse()?, reply.maybe()?);
+    let paused = reply.parse::<u8>()? == 1;
+    let started_at_ms = reply.parse()?;
+    let token = ClaimToken { worker: exchange.worker, counter: exchange.number };
+    let claims = claims(reply, token, started_at_ms)?;
+    Ok(Exchanged::Done { settled, claims, pending, next_due_ms, paused })
+}
+
 /// Appends settlements to a command, as `exchange.lua` takes them, and returns the order in which it answers them.
-pub(super) fn put_settlements(command: &mut Cmd, worker: WorkerId, finished: &[Settlement]) -> Vec<usize> {
+fn put_settlements(command: &mut Cmd, worker: WorkerId, finished: &[Settlement]) -> Vec<usize> {
     let mut times = HashMap::with_capacity(finished.len());
     for settlement in finished {
         *times.entry(&settlement.task).or_insert(0_u32) += 1;
@@ -170,7 +191,7 @@ fn put_other(command: &mut Cmd, worker: WorkerId, settlement: &Settlement) {
 
 /// What became of settlements, in the order in which they were given: `order` says which of them each letter is of.
 /// The answer to another exchange of that number (of a store that was rolled back) comes as it was given then.
-pub(super) fn settled_in_order(reply: &mut Reply, order: &[usize]) -> Result<Vec<Settled>> {
+fn settled_in_order(reply: &mut Reply, order: &[usize]) -> Result<Vec<Settled>> {
     let letters = reply.text()?;
     let told = letters
         .chars()
@@ -211,7 +232,7 @@ pub(super) fn id_of(bytes: &[u8]) -> std::result::Result<TaskId, String> {
 
 /// The claims of an exchange's reply: ids, records, and tries of each or of none. One whose id or record cannot be read is
 /// left out.
-pub(super) fn claims(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Vec<Claim>> {
+fn claims(reply: &mut Reply, token: ClaimToken, started_at_ms: u64) -> Result<Vec<Claim>> {
     let (mut ids, mut records, mut notes) = (reply.list()?, reply.list()?, reply.list()?);
     let mut claims = Vec::with_capacity(ids.len());
     while !ids.is_empty() {

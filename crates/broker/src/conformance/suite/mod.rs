@@ -224,6 +224,11 @@ macro_rules! conformance_tests {
             a_resumed_queue_wakes_a_waiter,
             a_task_requeued_by_hand_wakes_a_waiter,
             a_dropped_wait_loses_no_wake_up,
+            an_exchange_that_waits_claims_what_comes_in_elsewhere,
+            an_exchange_that_waits_ends_in_time,
+            an_exchange_that_waits_promotes_what_falls_due,
+            an_exchange_that_was_dropped_while_it_waited_is_repeated_under_its_number,
+            one_that_waits_and_an_exchange_that_waits_are_both_woken,
             a_waiter_is_woken_by_the_successor_of_a_dropped_queue,
         );
     };

@@ -6,7 +6,7 @@ use tidemill_core::{NewTask, Outcome, QueueName, QueueSettings, Start};
 use tokio::task::JoinHandle;
 
 use crate::conformance::Backend;
-use crate::conformance::scene::{Scene, failed, id, owner, task};
+use crate::conformance::scene::{Scene, claimed, claims, failed, id, owner, task};
 
 /// Longer than any test waits.
 const LONG: Duration = Duration::from_secs(30);
@@ -154,6 +154,83 @@ pub async fn a_dropped_wait_loses_no_wake_up(backend: &dyn Backend) {
         waiter.abort();
         until_claimed(&scene, &text, AT_LAST).await;
     }
+}
+
+pub async fn an_exchange_that_waits_claims_what_comes_in_elsewhere(backend: &dyn Backend) {
+    let here = Scene::new(backend).await;
+    settle_down(&here).await;
+    let elsewhere = here.elsewhere();
+    let mut worker = here.worker().await;
+    for text in ["x", "y", "z"] {
+        let began = Instant::now();
+        let enqueue = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            elsewhere.add(&[text]).await;
+        };
+        let (taken, ()) = tokio::join!(worker.claim_after_wait(5, LONG), enqueue);
+        assert_eq!(claimed(&taken), [text]);
+        assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
+        assert_eq!(claimed(&claims(worker.repeat().await)), [text], "the same number, the same claims");
+    }
+}
+
+pub async fn an_exchange_that_waits_ends_in_time(backend: &dyn Backend) {
+    let scene = Scene::new(backend).await;
+    settle_down(&scene).await;
+    let mut worker = scene.worker().await;
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert_eq!(claimed(&worker.claim_after_wait(1, Duration::from_millis(200)).await), [""; 0]);
+        assert!(began.elapsed() < Duration::from_millis(200) + SOON, "{:?}", began.elapsed());
+    }
+    scene.add(&["x"]).await;
+    assert_eq!(claimed(&worker.claim_after_wait(1, LONG).await), ["x"]);
+}
+
+pub async fn an_exchange_that_waits_promotes_what_falls_due(backend: &dyn Backend) {
+    let scene = Scene::new(backend).await;
+    settle_down(&scene).await;
+    let mut worker = scene.worker().await;
+    scene.enqueue(&[NewTask { start: Start::AfterMs(2_000), ..task("x") }]).await.unwrap();
+    scene.advance(2_001).await;
+    assert_eq!(claimed(&worker.claim_after_wait(1, Duration::from_millis(10)).await), ["x"]);
+}
+
+pub async fn an_exchange_that_was_dropped_while_it_waited_is_repeated_under_its_number(backend: &dyn Backend) {
+    let scene = Scene::new(backend).await;
+    settle_down(&scene).await;
+    let elsewhere = scene.elsewhere();
+    let mut worker = scene.worker().await;
+    let mut seen = Vec::new();
+    let texts: Vec<String> = (0..20_u64).map(|n| format!("t{n}")).collect();
+    for (n, text) in (0..).zip(&texts) {
+        let patience = Duration::from_micros(n * 500);
+        let ids = [text.as_str()];
+        let waiting = tokio::time::timeout(patience, worker.claim_after_wait(1, LONG));
+        let (_was_in_time, ()) = tokio::join!(waiting, elsewhere.add(&ids));
+        seen.extend(claimed(&claims(worker.repeat().await)));
+    }
+    while seen.len() < texts.len() {
+        seen.extend(claimed(&worker.claim_after_wait(1, AT_LAST).await));
+    }
+    assert_eq!(seen, texts);
+    let counters = scene.counters().await;
+    assert_eq!((counters.started, counters.lost), (20, 0));
+}
+
+pub async fn one_that_waits_and_an_exchange_that_waits_are_both_woken(backend: &dyn Backend) {
+    let scene = Scene::new(backend).await;
+    settle_down(&scene).await;
+    let mut worker = scene.worker().await;
+    let waiting = wait(&scene);
+    let enqueue = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        scene.elsewhere().add(&["a", "b"]).await;
+    };
+    let (taken, ()) = tokio::join!(worker.claim_after_wait(1, LONG), enqueue);
+    assert_eq!(claimed(&taken), ["a"]);
+    let waited = waiting.await.unwrap();
+    assert!(waited < AT_LAST, "{waited:?}");
 }
 
 pub async fn a_waiter_is_woken_by_the_successor_of_a_dropped_queue(backend: &dyn Backend) {

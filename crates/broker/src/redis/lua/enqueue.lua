@@ -9,7 +9,7 @@ local max = redis.call('HGET', meta, 'max_tasks')
 if not max then return { 'NOQUEUE' } end
 max = tonumber(max) or math.huge
 local now = clock()
-local stamp = struct.pack('>BI6', 1, now)
+local stamp = struct.pack('>BI6', 2, now)
 
 -- The calls: where each begins in ARGV, and whether all are plain.
 local calls, ids, is_plain = {}, {}, true
