@@ -5,15 +5,20 @@
 //! [`Context`](tidemill_executor::Context), nothing of queues, stores or HTTP.
 
 mod built_in;
+pub mod objects;
 mod outbox;
+mod templates;
 mod tls;
 
 pub use built_in::BuiltIn;
+pub use generate_pdf::{GeneratePdf, PdfOptions, render_pdf};
 pub use outbox::{Outbox, letter_name};
+pub use resize_image::{ResizeImage, ResizeOptions};
 pub use send_email::{SendEmail, SmtpError, SmtpOptions};
 pub use sleep::Sleep;
 pub use tls::TlsError;
 
+use objects::{ObjectError, ObjectOptions};
 use tidemill_executor::{Registry, RegistryError};
 
 macro_rules! types {
@@ -26,6 +31,8 @@ macro_rules! types {
 }
 
 types! {
+    generate_pdf,
+    resize_image,
     send_email,
     sleep,
 }
@@ -33,6 +40,12 @@ types! {
 /// What the built-in handlers are told.
 #[derive(Debug, Clone, Default)]
 pub struct HandlerOptions {
+    /// Which objects tasks may use.
+    pub objects: ObjectOptions,
+    /// How images are resized.
+    pub resize_image: ResizeOptions,
+    /// How PDFs are made.
+    pub generate_pdf: PdfOptions,
     /// How mail is sent.
     pub smtp: SmtpOptions,
 }
@@ -40,6 +53,9 @@ pub struct HandlerOptions {
 /// Handlers that cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
+    /// No object can be used with these options.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
     /// Mail cannot be sent with these options.
     #[error(transparent)]
     Smtp(#[from] SmtpError),

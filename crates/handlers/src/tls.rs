@@ -14,18 +14,22 @@ const VARIABLE: &str = "SSL_CERT_FILE";
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file of certificate authorities cannot be read.
-    #[error("the certificate authorities of {} cannot be read: {reason} (see {VARIABLE})", file.display())]
+    #[error("the certificate authorities of {} cannot be read: {reason} (see {named_by})", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
+        /// What named it.
+        named_by: &'static str,
         /// Why.
         reason: std::io::Error,
     },
     /// What it holds is not certificates.
-    #[error("the certificate authorities of {} cannot be used: {reason} (see {VARIABLE})", file.display())]
+    #[error("the certificate authorities of {} cannot be used: {reason} (see {named_by})", file.display())]
     Unusable {
         /// The file.
         file: PathBuf,
+        /// What named it.
+        named_by: &'static str,
         /// Why.
         reason: String,
     },
@@ -37,13 +41,26 @@ pub enum TlsError {
 /// What connections to HTTPS and to object stores use: the authorities of the file that `SSL_CERT_FILE` names, else the
 /// public ones, which are part of the program, since its image has no store of them.
 pub(crate) fn client_config() -> Result<ClientConfig, TlsError> {
-    let file = std::env::var_os(VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from);
-    trusting(file.as_deref())
+    trusting(environment_file().as_deref())
+}
+
+/// The authorities of `file`, in PEM and checked; without a file, those that `SSL_CERT_FILE` names, if it names any.
+/// `named_by` is what named `file`.
+pub(crate) fn authorities(file: Option<&Path>, named_by: &'static str) -> Result<Option<Vec<u8>>, TlsError> {
+    let read = |file: &Path, named_by| read(file, named_by).map(|(pem, _)| Some(pem));
+    match file {
+        Some(file) => read(file, named_by),
+        None => environment_file().map_or(Ok(None), |file| read(&file, VARIABLE)),
+    }
+}
+
+fn environment_file() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE).filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
 fn trusting(file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let roots = match file {
-        Some(file) => read(file)?,
+        Some(file) => read(file, VARIABLE)?.1,
         None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
     };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -51,9 +68,9 @@ fn trusting(file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-fn read(file: &Path) -> Result<RootCertStore, TlsError> {
-    let unusable = |reason: String| TlsError::Unusable { file: file.to_owned(), reason };
-    let pem = std::fs::read(file).map_err(|reason| TlsError::Unreadable { file: file.to_owned(), reason })?;
+fn read(file: &Path, named_by: &'static str) -> Result<(Vec<u8>, RootCertStore), TlsError> {
+    let unusable = |reason: String| TlsError::Unusable { file: file.to_owned(), named_by, reason };
+    let pem = std::fs::read(file).map_err(|reason| TlsError::Unreadable { file: file.to_owned(), named_by, reason })?;
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
@@ -62,7 +79,7 @@ fn read(file: &Path) -> Result<RootCertStore, TlsError> {
     if roots.is_empty() {
         return Err(unusable("it holds no certificate in PEM".to_owned()));
     }
-    Ok(roots)
+    Ok((pem, roots))
 }
 
 #[cfg(test)]
