@@ -32,7 +32,7 @@ async fn resize(folder: &Path, payload: &Value) -> Result<Value, HandlerError> {
     let (task, task_type) = (TaskId::new("a").unwrap(), TaskType::new("resize_image").unwrap());
     let cx = Context::detached(task, task_type, payload.to_string()).0;
     let output = handler.run(cx).await?;
-    Ok(serde_json::from_slice(output.bytes().unwrap()).unwrap())
+    Ok(serde_json::from_slice(output.as_json().unwrap()).unwrap())
 }
 
 async fn inline(payload: Value) -> Result<(Value, DynamicImage), HandlerError> {
@@ -211,7 +211,7 @@ async fn frames_that_have_too_many_pixels_together_are_refused() {
     assert_eq!(why, "the frames of the image have more than 1000000 pixels together (resize_image.max_pixels)");
 }
 
-/// Images of a few bytes that claim 65,500 × 65,500 pixels: 17 GB once decoded.
+/// Images of a few bytes that claim 65,500 × 65,500 pixels, 17 GB once decoded.
 fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     let side = 65_500_u32;
     let mut png = encoded(&quarters(4, 4).into(), ImageFormat::Png);
@@ -228,7 +228,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     jpeg[frame + 5..frame + 7].copy_from_slice(&short.to_be_bytes());
     jpeg[frame + 7..frame + 9].copy_from_slice(&short.to_be_bytes());
     let mut webp = encoded(&quarters(4, 4).into(), ImageFormat::WebP);
-    let largest = (16_383_u32 | (16_383 << 14)).to_le_bytes(); // all that lossless WebP can claim: 16,384 × 16,384
+    let largest = (16_382_u32 | (16_382 << 14)).to_le_bytes(); // what WebP can claim: 16,383 × 16,383
     let claim = webp.windows(4).position(|four| four == b"VP8L").unwrap() + 9;
     webp[claim..claim + 3].copy_from_slice(&largest[..3]);
     webp[claim + 3] = (webp[claim + 3] & 0xf0) | largest[3];
