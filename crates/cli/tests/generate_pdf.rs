@@ -13,7 +13,7 @@ use tidemill_handlers::objects::ObjectOptions;
 use tidemill_handlers::{GeneratePdf, PdfOptions};
 
 /// Longest that a template may take which is stopped after two seconds of processor time, on a busy machine.
-const ENDED_WITHIN: Duration = Duration::from_secs(30);
+const ENDED_WITHIN: Duration = Duration::from_mins(1);
 
 struct Press {
     home: tempfile::TempDir,
@@ -23,7 +23,8 @@ struct Press {
 impl Press {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let objects = ObjectOptions { allow: vec![format!("file://{}", home.path().display())], ..ObjectOptions::default() };
+        let objects =
+            ObjectOptions { allow: vec![format!("file://{}", home.path().display())], ..ObjectOptions::default() };
         let options = PdfOptions {
             templates: home.path().join("templates"),
             timeout: Duration::from_secs(2),
@@ -74,7 +75,12 @@ async fn title_and_body_become_a_document_and_are_never_read_as_markup() {
     let press = Press::new();
     let body = "It grinds.\nLine two: #read(\"/etc/passwd\") *not bold* $x$ // kept\n\nGrüße, Привет, λόγος.";
     let text = press.text(json!({"title": "#import \"a\": = The tide", "body": body})).await;
-    for part in ["#import \"a\": = The tide", "It grinds.", "#read(\"/etc/passwd\") *not bold* $x$ // kept", "Grüße, Привет, λόγος."] {
+    for part in [
+        "#import \"a\": = The tide",
+        "It grinds.",
+        "#read(\"/etc/passwd\") *not bold* $x$ // kept",
+        "Grüße, Привет, λόγος.",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     let inline = press.print(&json!({"body": "hello"})).await.unwrap();
@@ -118,7 +124,8 @@ async fn a_template_that_takes_all_memory_is_refused_and_the_worker_lives() {
     let press = Press::new();
     let told = press.refusal("#let s = \"0123456789abcdef\" * 1000000\n#let t = s * 1000\n#t.len()").await;
     assert_eq!(told, "the template takes more than 256 MiB of memory (generate_pdf.max_memory_bytes)");
-    let told = press.refusal("#let a = range(1000000)\n#let b = range(400).map(_ => a.map(x => x + 1))\n#b.len()").await;
+    let told =
+        press.refusal("#let a = range(1000000)\n#let b = range(400).map(_ => a.map(x => x + 1))\n#b.len()").await;
     assert!(told.contains("of memory") || told.contains("processor time"), "{told}");
     assert!(press.print(&json!({"body": "still here"})).await.is_ok());
 }

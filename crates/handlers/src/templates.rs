@@ -89,7 +89,11 @@ pub(crate) fn plain_name(name: &str) -> Result<(), TemplateError> {
     let plain = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
-    if name.len() <= NAME_MAX && name.split('.').all(plain) { Ok(()) } else { Err(TemplateError::Name(name.to_owned())) }
+    if name.len() <= NAME_MAX && name.split('.').all(plain) {
+        Ok(())
+    } else {
+        Err(TemplateError::Name(name.to_owned()))
+    }
 }
 
 #[cfg(test)]

@@ -40,9 +40,8 @@ impl Web {
             kept.lock().unwrap().push((name, kind, body));
             StatusCode::CREATED.into_response()
         };
-        let app = Router::new()
-            .route("/in/{name}", get(answer).put(keep))
-            .route("/out/secret", get(|| async { "secret" }));
+        let app =
+            Router::new().route("/in/{name}", get(answer).put(keep)).route("/out/secret", get(|| async { "secret" }));
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { at, put, task }
     }
@@ -97,9 +96,12 @@ async fn read(web: &Web, path: &str) -> Result<Bytes, HandlerError> {
 #[tokio::test]
 async fn an_object_is_read_with_its_query_and_without_a_length_and_through_redirects_that_stay_within() {
     let web = Web::start().await;
-    for (path, expected) in
-        [("/in/plain", &b"hello"[..]), ("/in/signed?sig=a%2Fb", b"signed"), ("/in/without-length", &[7; 1_500]), ("/in/here", b"hello")]
-    {
+    for (path, expected) in [
+        ("/in/plain", &b"hello"[..]),
+        ("/in/signed?sig=a%2Fb", b"signed"),
+        ("/in/without-length", &[7; 1_500]),
+        ("/in/here", b"hello"),
+    ] {
         assert_eq!(read(&web, path).await.unwrap(), expected, "{path}");
     }
 }

@@ -79,8 +79,9 @@ fn cx() -> Context {
 async fn an_object_of_s3_is_written_and_read_back_whatever_its_name() {
     let gateway = Gateway::start();
     let objects = gateway.objects(KEY);
-    let bytes = Bytes::from((0..900_000_u32).map(|n| (n * 7 + n / 251) as u8).collect::<Vec<_>>());
-    for (name, file) in [("a.bin", "a.bin"), ("deep/er/b.bin", "deep/er/b.bin"), ("%C3%BC%20+%26%3D.bin", "ü +&=.bin")] {
+    let bytes = Bytes::from((0..900_000_u32).map(|n| (n * 7 + n / 251).to_le_bytes()[0]).collect::<Vec<_>>());
+    for (name, file) in [("a.bin", "a.bin"), ("deep/er/b.bin", "deep/er/b.bin"), ("%C3%BC%20+%26%3D.bin", "ü +&=.bin")]
+    {
         let url = format!("s3://bucket/in/{name}");
         objects.write(&cx(), "target", &url, bytes.clone(), "image/png").await.unwrap();
         assert_eq!(std::fs::read(gateway.home.path().join("root/bucket/in").join(file)).unwrap(), bytes);

@@ -228,7 +228,7 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     jpeg[frame + 5..frame + 7].copy_from_slice(&short.to_be_bytes());
     jpeg[frame + 7..frame + 9].copy_from_slice(&short.to_be_bytes());
     let mut webp = encoded(&quarters(4, 4).into(), ImageFormat::WebP);
-    let largest = (16_382_u32 | (16_382 << 14)).to_le_bytes(); // what WebP can claim: 16,383 × 16,383
+    let largest = (0x3ffe_u32 | (0x3ffe << 14)).to_le_bytes(); // what WebP can claim: 16,383 × 16,383
     let claim = webp.windows(4).position(|four| four == b"VP8L").unwrap() + 9;
     webp[claim..claim + 3].copy_from_slice(&largest[..3]);
     webp[claim + 3] = (webp[claim + 3] & 0xf0) | largest[3];
@@ -258,7 +258,9 @@ async fn a_bomb_is_refused_by_what_it_claims_before_it_is_decoded() {
 
 #[tokio::test]
 async fn what_is_no_image_or_half_of_one_is_refused_for_good() {
-    assert!(refusal(json!({"source_base64": base64(b"hello"), "new_x": 1})).await.contains("no image that can be read"));
+    assert!(
+        refusal(json!({"source_base64": base64(b"hello"), "new_x": 1})).await.contains("no image that can be read")
+    );
     assert!(refusal(json!({"source_base64": "%%%", "new_x": 1})).await.starts_with("payload.source_base64"));
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
         let whole = encoded(&quarters(64, 64).into(), format);
@@ -280,7 +282,7 @@ async fn a_payload_without_image_or_size_is_refused_with_what_is_missing() {
     assert!(refusal(json!({"source_base64": png, "source": "file:///a", "new_x": 1})).await.contains("both source"));
     assert!(refusal(json!({"source_base64": png, "new_x": 1, "quality": 101})).await.starts_with("payload.quality"));
     assert!(refusal(json!({"source_base64": png, "new_x": 1, "fit": "fill"})).await.starts_with("payload.fit"));
-    let noise = RgbImage::from_fn(500, 500, |x, y| Rgb([(x * y) as u8, (x ^ y) as u8, (x * 31 + y * 17) as u8]));
+    let noise = RgbImage::from_fn(500, 500, |x, y| Rgb([x * y, x ^ y, x * 31 + y * 17].map(|n| n.to_le_bytes()[0])));
     let noise = base64(&encoded(&noise.into(), ImageFormat::Png));
     let why = refusal(json!({"source_base64": noise, "new_x": 900})).await;
     assert!(why.contains("give a target"), "{why}");

@@ -107,9 +107,11 @@ async fn tls_is_spoken_from_the_start_or_after_starttls_and_only_with_whom_is_tr
         let error = sender(&options).run(cx(payload)).await.unwrap_err();
         let told = error.message();
         assert!(!error.is_permanent() && told.contains("invalid peer certificate"), "{mode}: {told}");
-        let plain = options.url.unwrap().replace(&server.user(), "").replace("smtps:", "smtp:").replace("?tls=required", "");
-        let error = sender(&SmtpOptions { url: Some(plain), ..trusting }).run(cx(payload)).await;
-        assert!(error.is_err(), "{mode}: nothing is sent in the clear");
+        if mode == "starttls" {
+            let plain = options.url.unwrap().replace(&server.user(), "").replace("?tls=required", "");
+            let error = sender(&SmtpOptions { url: Some(plain), ..trusting }).run(cx(payload)).await.unwrap_err();
+            assert!(error.message().contains("530"), "nothing is sent in the clear: {error}");
+        }
     }
 }
 
@@ -162,7 +164,7 @@ async fn a_mail_that_is_greylisted_is_taken_at_the_second_attempt() {
 async fn attachments_arrive_as_they_were_from_objects_and_from_the_payload() {
     let mut server = MailServer::plain();
     let home = tempfile::tempdir().unwrap();
-    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n * 7 + n / 251) as u8).collect();
+    let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n * 7 + n / 251).to_le_bytes()[0]).collect();
     std::fs::write(home.path().join("data.bin"), &bytes).unwrap();
     let folder = format!("file://{}", home.path().display());
     let objects = ObjectOptions { allow: vec![folder.clone()], ..ObjectOptions::default() };
@@ -179,13 +181,16 @@ async fn attachments_arrive_as_they_were_from_objects_and_from_the_payload() {
     handler.run(cx(&payload.to_string())).await.unwrap();
     let mail = server.taken();
     let kinds: Vec<_> = mail.parts.iter().map(|part| (part.kind.as_str(), part.name.as_deref())).collect();
-    assert_eq!(kinds, [
-        ("text/plain", None),
-        ("text/html", None),
-        ("application/octet-stream", Some("dätä.bin")),
-        ("text/plain", Some("note.txt")),
-        ("application/pdf", Some("x")),
-    ]);
+    assert_eq!(
+        kinds,
+        [
+            ("text/plain", None),
+            ("text/html", None),
+            ("application/octet-stream", Some("dätä.bin")),
+            ("text/plain", Some("note.txt")),
+            ("application/pdf", Some("x")),
+        ]
+    );
     assert_eq!(mail.parts[2].bytes(), bytes);
     assert_eq!(mail.parts[3].bytes(), "grün\n.\nend".as_bytes());
     assert!(mail.parts[4].bytes().is_empty());
@@ -197,7 +202,10 @@ async fn attachments_that_cannot_be_had_are_refused_for_good() {
         json!({"to": "a@example.com", "subject": "x", "attachments": [attachment]}).to_string()
     };
     for (attachment, words) in [
-        (json!({"name": "a", "url": "file:///etc/passwd"}), "payload.attachments[0].url: file:///etc/passwd may not be used"),
+        (
+            json!({"name": "a", "url": "file:///etc/passwd"}),
+            "payload.attachments[0].url: file:///etc/passwd may not be used",
+        ),
         (json!({"name": "a/b", "base64": ""}), "payload.attachments[0].name: \"a/b\" is no name of a file"),
         (json!({"name": "a\r\nb", "base64": ""}), "payload.attachments[0].name: has the control character"),
         (json!({"name": "a"}), "payload.attachments[0]: give either url or base64"),
@@ -220,8 +228,7 @@ async fn a_template_is_filled_with_data_that_is_escaped_in_html() {
     ] {
         std::fs::write(home.path().join(name), text).unwrap();
     }
-    let options =
-        SmtpOptions { url: Some(server.url()), templates: home.path().to_owned(), ..SmtpOptions::default() };
+    let options = SmtpOptions { url: Some(server.url()), templates: home.path().to_owned(), ..SmtpOptions::default() };
     let payload = json!({"to": "ada@example.com", "template": "welcome", "data": {"name": "<script>Ada"}});
     sender(&options).run(cx(&payload.to_string())).await.unwrap();
     let mail = server.taken();
@@ -229,8 +236,14 @@ async fn a_template_is_filled_with_data_that_is_escaped_in_html() {
     assert_eq!(mail.parts[0].text(), "Dear <script>Ada");
     assert_eq!(mail.parts[1].text(), "<p>Dear &lt;script&gt;Ada</p>");
     for (payload, words) in [
-        (json!({"to": "a@example.com", "template": "welcome"}), "payload.template: welcome.subject, line 1: undefined value"),
-        (json!({"to": "a@example.com", "template": "../welcome"}), "payload.template: \"../welcome\" is not a plain name"),
+        (
+            json!({"to": "a@example.com", "template": "welcome"}),
+            "payload.template: welcome.subject, line 1: undefined value",
+        ),
+        (
+            json!({"to": "a@example.com", "template": "../welcome"}),
+            "payload.template: \"../welcome\" is not a plain name",
+        ),
         (
             json!({"to": "a@example.com", "template": "welcome", "data": {"name": "x\r\nBcc: eve@example.com"}}),
             "payload.subject: has the control character",
@@ -291,5 +304,10 @@ fn options_that_cannot_work_are_refused_without_showing_a_password() {
         assert!(!format!("{:?}", options(url)).contains("secret"));
     }
     let from = SmtpOptions { from: "nobody".to_owned(), ..SmtpOptions::default() };
-    assert!(SendEmail::new(&from, &ObjectOptions::default()).unwrap_err().to_string().starts_with("smtp.from \"nobody\" is not an address"));
+    assert!(
+        SendEmail::new(&from, &ObjectOptions::default())
+            .unwrap_err()
+            .to_string()
+            .starts_with("smtp.from \"nobody\" is not an address")
+    );
 }

@@ -242,14 +242,25 @@ pub static SETTINGS: &[Setting] = &[
         "",
         "file of the certificate authorities (PEM) that TLS to the mail server trusts; none means those of SSL_CERT_FILE, else the public ones",
     ),
-    setting("smtp.templates", Kind::Given, "./templates", "folder of the templates of mails: NAME.subject, NAME.txt, NAME.html"),
+    setting(
+        "smtp.templates",
+        Kind::Given,
+        "./templates",
+        "folder of the templates of mails: NAME.subject, NAME.txt, NAME.html",
+    ),
     setting(
         "objects.allow",
         Kind::List,
         "",
         "URL prefixes below which tasks may read and write objects: file:///var/lib/tidemill/, s3://bucket/key, https://host/path; none means that tasks use no objects",
     ),
-    number("objects.max_bytes", 1, OBJECT_BYTES_MAX, "33554432", "how large an object may be that a task reads or writes"),
+    number(
+        "objects.max_bytes",
+        1,
+        OBJECT_BYTES_MAX,
+        "33554432",
+        "how large an object may be that a task reads or writes",
+    ),
     setting(
         "objects.s3_endpoint",
         Kind::Text,
@@ -258,7 +269,12 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting("objects.s3_region", Kind::Text, "", "region of s3:// URLs; none means AWS_REGION, else us-east-1"),
     setting("objects.s3_access_key_id", Kind::Text, "", "id of the access key to S3, instead of AWS_ACCESS_KEY_ID"),
-    secret(setting("objects.s3_secret_access_key", Kind::Text, "", "access key to S3, instead of AWS_SECRET_ACCESS_KEY")),
+    secret(setting(
+        "objects.s3_secret_access_key",
+        Kind::Text,
+        "",
+        "access key to S3, instead of AWS_SECRET_ACCESS_KEY",
+    )),
     number(
         "resize_image.max_pixels",
         1,
@@ -272,7 +288,7 @@ pub static SETTINGS: &[Setting] = &[
         1_000,
         SHUTDOWN_MS_MAX,
         "30000",
-        "how much processor time a PDF may take; by the clock, twice as much",
+        "how much processor time a PDF may take; by the clock, ten times as much",
     ),
     number(
         "generate_pdf.max_memory_bytes",

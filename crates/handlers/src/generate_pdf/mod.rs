@@ -86,7 +86,7 @@ struct Payload {
 pub struct PdfOptions {
     /// The folder of templates.
     pub templates: PathBuf,
-    /// The processor time that a document may take; by the clock, twice as much.
+    /// The processor time that a document may take; by the clock, ten times as much.
     pub timeout: Duration,
     /// The memory that a document may take, in bytes.
     pub max_memory_bytes: u64,

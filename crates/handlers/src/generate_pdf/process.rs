@@ -27,8 +27,9 @@ const STDERR_MAX: u64 = 4 << 10;
 const FILES_MAX: u64 = 16;
 /// Largest job, in bytes: the files of a document in base64, and its data.
 const JOB_MAX: u64 = 256 << 20;
-/// How much longer than its processor time a document may take by the clock: on a busy machine it has to wait.
-const CLOCK_FACTOR: u32 = 2;
+/// How much longer than its processor time a document may take by the clock: on a busy machine it waits for its turn, and
+/// that is no fault of the template.
+const CLOCK_FACTOR: u32 = 10;
 
 #[derive(Serialize, Deserialize)]
 struct Order {

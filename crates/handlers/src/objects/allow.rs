@@ -13,8 +13,8 @@ pub(super) struct Allow(Vec<ObjectUrl>);
 impl Allow {
     pub(super) fn new(prefixes: &[String]) -> Result<Self, ObjectError> {
         let parse = |prefix: &String| {
-            let parsed = ObjectUrl::parse(prefix)
-                .and_then(|url| if url.has_query() { Err(UrlError::Query) } else { Ok(url) });
+            let parsed =
+                ObjectUrl::parse(prefix).and_then(|url| if url.has_query() { Err(UrlError::Query) } else { Ok(url) });
             parsed.map_err(|reason| ObjectError::Prefix { prefix: prefix.clone(), reason })
         };
         prefixes.iter().map(parse).collect::<Result<_, _>>().map(Self)
@@ -63,10 +63,9 @@ mod tests {
     #[test]
     fn a_file_is_found_from_the_folder_that_the_operator_named() {
         let allow = allow(&["file:///srv/a", "file:///srv/one.png"]).unwrap();
-        for (url, root, way) in [
-            ("file:///srv/a/b/c.png", "/srv/a", vec!["b", "c.png"]),
-            ("file:///srv/one.png", "/srv", vec!["one.png"]),
-        ] {
+        for (url, root, way) in
+            [("file:///srv/a/b/c.png", "/srv/a", vec!["b", "c.png"]), ("file:///srv/one.png", "/srv", vec!["one.png"])]
+        {
             let place = allow.place(&ObjectUrl::parse(url).unwrap());
             assert_eq!((place.root.to_str().unwrap(), place.way), (root, way.into_iter().map(str::to_owned).collect()));
         }

@@ -126,7 +126,9 @@ mod tests {
         std::fs::write(home.path().join("a"), "four").unwrap();
         std::fs::create_dir(home.path().join("folder")).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, home.path().join("pipe"), rustix::fs::FileType::Fifo, FILE, 0).unwrap();
-        for (name, words) in [("a", "has 4 bytes"), ("folder", "is not a file"), ("pipe", "is not a file"), ("b", "cannot be")] {
+        for (name, words) in
+            [("a", "has 4 bytes"), ("folder", "is not a file"), ("pipe", "is not a file"), ("b", "cannot be")]
+        {
             let error = read(&place(home.path(), &[name]), 3).unwrap_err();
             assert!(error.permanent && error.words.starts_with(words), "{error:?}");
         }

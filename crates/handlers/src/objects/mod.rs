@@ -26,11 +26,11 @@ use bytes::Bytes;
 use tidemill_executor::{Context, HandlerError};
 use tokio::time::timeout;
 
+pub use self::url::UrlError;
+use self::url::{ObjectUrl, Scheme};
 use crate::tls::TlsError;
 use allow::Allow;
 use s3::Bucket;
-pub use self::url::UrlError;
-use self::url::{ObjectUrl, Scheme};
 use web::Web;
 
 /// What one object may have, in bytes, unless told otherwise: documents and photographs, not films.

@@ -87,7 +87,9 @@ fn judge(error: &Error) -> Trouble {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
             Trouble::for_good(format!("may not be used with the worker's credentials: {words}"))
         }
-        Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. } => Trouble::for_good(words),
+        Error::InvalidPath { .. } | Error::NotSupported { .. } | Error::NotImplemented { .. } => {
+            Trouble::for_good(words)
+        }
         _ => Trouble::for_now(format!("cannot be used now: {words}")),
     }
 }

@@ -100,7 +100,8 @@ impl ObjectUrl {
         if query.is_some() && !is_web {
             return Err(UrlError::Query);
         }
-        let web = if is_web { Some(Url::parse(text).map_err(|error| UrlError::Host(error.to_string()))?) } else { None };
+        let web =
+            if is_web { Some(Url::parse(text).map_err(|error| UrlError::Host(error.to_string()))?) } else { None };
         let place = place(scheme, authority, web.as_ref())?;
         let (parts, folder) = parts(path)?;
         let shown = text.split_once('?').map_or_else(|| text.to_owned(), |(path, _)| path.to_owned());

@@ -57,7 +57,9 @@ impl Web {
         let mut bytes = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
         while let Some(piece) = response.chunk().await.map_err(|error| judge(&error))? {
             if (bytes.len() + piece.len()) as u64 > max {
-                return Err(Trouble::for_good(format!("has more than the {max} bytes that are allowed (objects.max_bytes)")));
+                return Err(Trouble::for_good(format!(
+                    "has more than the {max} bytes that are allowed (objects.max_bytes)"
+                )));
             }
             bytes.extend_from_slice(&piece);
         }

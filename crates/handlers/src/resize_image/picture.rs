@@ -134,9 +134,9 @@ pub(super) fn resize(bytes: &[u8], header: &Header, job: &Job, stop: &dyn Fn() -
     }
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     reader.limits(job.limits());
-    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    let mut decoder = reader.into_decoder().map_err(|error| unreadable(&error))?;
     let profile = profile(&mut decoder);
-    let image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|error| unreadable(&error))?;
     stopped(stop)?;
     let mut small = scale(&image, job, &mut resizer)?;
     drop(image);
@@ -155,8 +155,8 @@ fn frames(
     resizer: &mut Resizer,
     stop: &dyn Fn() -> bool,
 ) -> Result<Made, HandlerError> {
-    let mut decoder = GifDecoder::new(Cursor::new(bytes)).map_err(unreadable)?;
-    decoder.set_limits(job.limits()).map_err(unreadable)?;
+    let mut decoder = GifDecoder::new(Cursor::new(bytes)).map_err(|error| unreadable(&error))?;
+    decoder.set_limits(job.limits()).map_err(|error| unreadable(&error))?;
     let mut made = Vec::new();
     {
         let mut encoder = GifEncoder::new_with_speed(&mut made, GIF_SPEED);
@@ -179,7 +179,7 @@ fn frames(
                     job.max_pixels
                 )));
             }
-            let frame = frame.map_err(unreadable)?;
+            let frame = frame.map_err(|error| unreadable(&error))?;
             let delay = frame.delay();
             let small = scale(&DynamicImage::ImageRgba8(frame.into_buffer()), job, resizer)?.into_rgba8();
             encoder.encode_frame(Frame::from_parts(small, 0, 0, delay)).map_err(|error| unwritable(&error))?;
@@ -256,7 +256,7 @@ fn stopped(stop: &dyn Fn() -> bool) -> Result<(), HandlerError> {
     if stop() { Err(HandlerError::transient("told to end before the image was made")) } else { Ok(()) }
 }
 
-fn unreadable(error: ImageError) -> HandlerError {
+fn unreadable(error: &ImageError) -> HandlerError {
     HandlerError::permanent(format!("the image cannot be read: {error}"))
 }
 

@@ -101,13 +101,13 @@ mod tests {
         home
     }
 
-    fn data(json: Value) -> Map<String, Value> {
+    fn data(json: &Value) -> Map<String, Value> {
         json.as_object().unwrap().clone()
     }
 
     #[test]
     fn data_fills_all_parts_and_is_escaped_in_html_alone() {
-        let data = data(serde_json::json!({"name": "<b>Ada</b>", "items": [1, 2]}));
+        let data = data(&serde_json::json!({"name": "<b>Ada</b>", "items": [1, 2]}));
         let words = fill(folder().path(), "welcome", &data).unwrap();
         assert_eq!(words.subject.unwrap(), "Welcome, <b>Ada</b>");
         assert_eq!(words.text.unwrap(), "Dear <b>Ada</b>,\nyou ordered 2 things.");
