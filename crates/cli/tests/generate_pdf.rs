@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test's helpers may fail loudly
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,9 +12,13 @@ use tidemill_core::{TaskId, TaskType};
 use tidemill_executor::{Context, Handler, HandlerError};
 use tidemill_handlers::objects::ObjectOptions;
 use tidemill_handlers::{GeneratePdf, PdfOptions};
+use tokio::time::{sleep, timeout};
 
 /// Longest that a template may take which is stopped after two seconds of processor time, on a busy machine.
 const ENDED_WITHIN: Duration = Duration::from_mins(1);
+
+/// Typst ends `while` loops by itself; of these it knows nothing.
+const ENDLESS: &str = "#for a in range(100000) { for b in range(100000) { if a + b == -1 [never] } }";
 
 struct Press {
     home: tempfile::TempDir,
@@ -111,10 +116,8 @@ async fn a_template_that_never_ends_is_ended() {
     let press = Press::new();
     let before = Instant::now();
     let told = press.refusal("#let f() = { let n = 0; while n < 1 { n = n * 1 }; n }\n#f()").await;
-    // Typst ends plain loops by itself; what it does not count is ended by the limit.
     assert!(told.contains("infinite") || told.contains("processor time"), "{told}");
-    let slow = "#for a in range(100000) { for b in range(100000) { if a + b == -1 [never] } }";
-    let told = press.refusal(slow).await;
+    let told = press.refusal(ENDLESS).await;
     assert_eq!(told, "the template takes more than 2 s of processor time (generate_pdf.timeout_ms)");
     assert!(before.elapsed() < ENDED_WITHIN, "{:?}", before.elapsed());
 }
@@ -154,6 +157,41 @@ async fn a_template_reads_no_file_no_package_and_no_environment() {
     }
     let outside = json!({"body": "x", "target": "file:///tmp/elsewhere.pdf"});
     assert!(press.print(&outside).await.unwrap_err().message().starts_with("payload.target: "));
+}
+
+/// Whether a process runs whose command begins with `program`.
+fn runs(program: &Path) -> bool {
+    let commands = std::fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let mut commands = commands.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    commands.any(|command| command.starts_with(program.as_os_str().as_bytes()))
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waited = timeout(ENDED_WITHIN, async {
+        while !condition() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn a_document_that_is_cancelled_leaves_no_process_behind() {
+    let mut press = Press::new();
+    let program = press.home.path().join("renderer");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_tidemill"), &program).unwrap();
+    let renderer = Some(vec![program.clone().into(), "__render-pdf".into()]);
+    let options = PdfOptions { timeout: ENDED_WITHIN, renderer, ..PdfOptions::default() };
+    press.handler = GeneratePdf::new(&ObjectOptions::default(), options).unwrap();
+    let payload = json!({"template_text": ENDLESS}).to_string();
+    let task_type = TaskType::new("generate_pdf").unwrap();
+    let (cx, stop) = Context::detached(TaskId::new("a").unwrap(), task_type, payload);
+    let printing = tokio::spawn(async move { press.handler.run(cx).await.map_err(|error| (error, press)) });
+    until("the renderer runs", || runs(&program)).await;
+    stop.cancel();
+    let (error, _press) = printing.await.unwrap().unwrap_err();
+    assert_eq!(error, HandlerError::transient("told to end before the document was made"));
+    until("the renderer is gone", || !runs(&program)).await;
 }
 
 #[tokio::test]

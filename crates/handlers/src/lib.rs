@@ -75,6 +75,9 @@ pub fn registry(options: &HandlerOptions) -> Result<Registry, SetupError> {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_core::{TaskId, TaskType};
+    use tidemill_executor::Context;
+
     use super::*;
 
     #[test]
@@ -83,5 +86,18 @@ mod tests {
         let types: Vec<String> = registry.types().iter().map(ToString::to_string).collect();
         let names: Vec<&str> = TYPES.iter().map(|built_in| built_in.name).collect();
         assert_eq!(types, names);
+    }
+
+    #[tokio::test]
+    async fn the_examples_of_images_and_documents_work_as_they_stand() {
+        let registry = registry(&HandlerOptions::default()).unwrap();
+        for (name, member) in [("resize_image", "image_base64"), ("generate_pdf", "pdf_base64")] {
+            let built_in = TYPES.iter().find(|built_in| built_in.name == name).unwrap();
+            let task_type = TaskType::new(name).unwrap();
+            let cx = Context::detached(TaskId::new("a").unwrap(), task_type.clone(), built_in.example).0;
+            let output = registry.get(&task_type).unwrap().run(cx).await.unwrap();
+            let result: serde_json::Value = serde_json::from_slice(output.as_json().unwrap()).unwrap();
+            assert!(result[member].is_string(), "{result}");
+        }
     }
 }

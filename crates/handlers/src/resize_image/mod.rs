@@ -41,7 +41,7 @@ pub(crate) const TYPE: BuiltIn = BuiltIn {
           are resized, else the first. Colour profiles are kept, other metadata is not. \
           Permanent errors: no image, one that cannot be read, more pixels than `resize_image.max_pixels` in source, target \
           or all frames, a URL outside of `objects.allow`, an object that does not exist. A store that is away is tried again.",
-    example: r#"{"source": "file:///var/lib/tidemill/photo.jpg", "target": "file:///var/lib/tidemill/small.jpg", "new_x": 640}"#,
+    example: r#"{"source_base64": "R0lGODdhAQABAPAAAP8AAAAAACwAAAAAAQABAAACAkQBADs=", "new_x": 64, "format": "png"}"#,
     payload: || schema_for!(Payload),
     add: |registry, options| Ok(registry.add("resize_image", ResizeImage::from(options)?).map(drop)?),
 };
