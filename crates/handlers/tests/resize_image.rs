@@ -256,6 +256,46 @@ async fn a_bomb_is_refused_by_what_it_claims_before_it_is_decoded() {
     assert!(why.starts_with("the step between the two images has 400000000 pixels"), "{why}");
 }
 
+/// The chunk of a PNG with its length and checksum.
+fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
+    let mut chunk = u32::try_from(data.len()).unwrap().to_be_bytes().to_vec();
+    chunk.extend(kind);
+    chunk.extend(data);
+    let checksum = crc32(&chunk[4..]);
+    chunk.extend(checksum.to_be_bytes());
+    chunk
+}
+
+/// What the pixels of a PNG are compressed to.
+fn compressed(png: &[u8]) -> Vec<u8> {
+    let (mut data, mut at) = (Vec::new(), 8);
+    while at < png.len() {
+        let length = u32::from_be_bytes(png[at..at + 4].try_into().unwrap()) as usize;
+        if &png[at + 4..at + 8] == b"IDAT" {
+            data.extend(&png[at + 8..at + 8 + length]);
+        }
+        at += length + 12;
+    }
+    data
+}
+
+#[tokio::test]
+async fn what_inflates_beyond_what_the_image_claims_makes_no_difference() {
+    let black = DynamicImage::new_luma8(16_384, 8_192);
+    let bomb = compressed(&encoded(&black, ImageFormat::Png)); // 128 MiB once inflated
+    let small = encoded(&DynamicImage::new_luma8(8, 8), ImageFormat::Png);
+    let (header, end) = (&small[..33], chunk(*b"IEND", b""));
+    let profile = chunk(*b"iCCP", &[&b"bomb\0\0"[..], &bomb].concat());
+    let text = chunk(*b"zTXt", &[&b"bomb\0\0"[..], &bomb].concat());
+    let pixels = [header, &chunk(*b"IDAT", &bomb), &end].concat();
+    for png in [[header, &profile, &small[33..]].concat(), [header, &text, &small[33..]].concat(), pixels] {
+        assert!(png.len() < 4_000_000, "{}", png.len());
+        let (done, image) = inline(json!({"source_base64": base64(&png), "new_x": 4})).await.unwrap();
+        assert_eq!((image.width(), image.height()), (4, 4));
+        assert!(done["bytes"].as_u64().unwrap() < 200, "{done}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_no_image_or_half_of_one_is_refused_for_good() {
     assert!(

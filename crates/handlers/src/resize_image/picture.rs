@@ -114,9 +114,12 @@ pub(super) struct Made {
 
 /// Reads what the image claims, and none of its pixels. The error is permanent, and a sentence.
 pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| error.to_string())?;
     let format = reader.format().and_then(Format::of);
     let format = format.ok_or_else(|| "the source is no image that can be read: PNG, JPEG, WebP and GIF can".to_owned())?;
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(DECODER_BYTES);
+    reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| format!("the image cannot be read: {error}"))?;
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
