@@ -82,7 +82,7 @@ impl World for Desk {
             return Ok(self.main.clone());
         }
         let text = self.file(id)?.into_string().map_err(|_| FileError::InvalidUtf8)?;
-        Ok(Source::new(id, text.into()))
+        Ok(Source::new(id, text))
     }
 
     fn file(&self, id: FileId) -> FileResult<Bytes> {

@@ -1,7 +1,7 @@
 //! Objects that are files.
 //!
 //! The way from the operator's folder to the file is walked folder by folder, each opened from the one before and none
-//! through a symbolic link: whatever is swapped for a link in the meantime is refused too.
+//! through a symbolic link: whatever is swapped for a link in the meantime is refused too. (`object_store` follows them.)
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};

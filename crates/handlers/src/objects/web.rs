@@ -1,7 +1,7 @@
 //! Objects on web servers: read by GET, written by PUT.
 //!
-//! Not by the `object_store` crate, which drops the query of a URL, and so a signature, and reads nothing whose length the
-//! server does not know beforehand.
+//! Not by the `object_store` crate: its store for HTTP reads nothing whose length the server does not say beforehand, makes
+//! folders by MKCOL where a PUT is answered with 404, and does not tell a wait that the server asks for.
 
 use std::time::Duration;
 
