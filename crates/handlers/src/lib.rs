@@ -6,11 +6,13 @@
 
 mod built_in;
 mod outbox;
+mod tls;
 
 pub use built_in::BuiltIn;
 pub use outbox::{Outbox, letter_name};
 pub use send_email::{SendEmail, SmtpError, SmtpOptions};
 pub use sleep::Sleep;
+pub use tls::TlsError;
 
 use tidemill_executor::{Registry, RegistryError};
 
