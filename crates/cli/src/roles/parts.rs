@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tidemill_api::{HealthOptions, Options, WorkerGauge, WorkerProbe};
 use tidemill_executor::{Executor, ExecutorOptions, Registry};
-use tidemill_handlers::{HandlerOptions, SmtpOptions};
+use tidemill_handlers::HandlerOptions;
 use tidemill_telemetry::{LogFormat, LogOptions, Logs};
 
+use super::handlers;
 use crate::config::settings::{Log, Settings};
 use crate::exit::usage;
 use crate::output::wants_colour;
@@ -80,15 +81,15 @@ pub(super) fn executor(settings: &Settings, create_queue: bool) -> ExecutorOptio
     }
 }
 
-/// The built-in task types.
+/// The task types that are served: those of the program, and those of one's own.
 pub(super) fn handlers(settings: &Settings) -> anyhow::Result<Arc<Registry>> {
-    let smtp = &settings.smtp;
-    let smtp = SmtpOptions {
-        url: Some(smtp.url.clone()).filter(|url| !url.is_empty()),
-        from: smtp.from.clone(),
-        outbox: PathBuf::from(&smtp.outbox),
+    let options = HandlerOptions {
+        smtp: handlers::smtp(&settings.smtp),
+        http_request: handlers::http_request(&settings.http_request),
+        exec: handlers::exec(&settings.exec)?,
+        own: handlers::own(&settings.handlers),
     };
-    tidemill_handlers::registry(&HandlerOptions { smtp }).map(Arc::new).map_err(|error| usage(error.to_string()))
+    tidemill_handlers::registry(&options).map(Arc::new).map_err(|error| usage(error.to_string()))
 }
 
 fn probe(executor: &Executor) -> WorkerProbe {
