@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod config;
+mod handlers;
 pub mod operator;
 mod parts;
 pub mod standalone;

@@ -6,6 +6,7 @@
 
 pub mod environment;
 pub mod file;
+pub mod handlers;
 pub mod settings;
 pub mod table;
 pub mod value;
