@@ -67,5 +67,6 @@ fn values(kind: Kind) -> String {
         Kind::List => "list of texts".to_owned(),
         Kind::Queue => "name".to_owned(),
         Kind::Level => "level".to_owned(),
+        Kind::Part => "0 to 1".to_owned(),
     }
 }

@@ -1,10 +1,8 @@
 //! HTTP, WebSocket and the page: no executor.
 
-use std::sync::Arc;
-
 use tidemill_api::Server;
-use tidemill_telemetry::metrics::Metrics;
 
+use super::process::Process;
 use super::signals::Stop;
 use super::{parts, process, queue, store};
 use crate::args::ServerArgs;
@@ -16,12 +14,12 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Api, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+    let Process { chosen, metrics, level } = process;
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open_shared(&settings.access(), Role::Api)?;
-    let options = parts::api(&settings, None)?;
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let broker = store::open_shared(&settings.access(), Role::Api, &metrics)?;
+    let options = parts::api(&settings, None, &level)?;
     let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Api, &settings, server.local_addr(), &broker.describe());
     let contact = async {

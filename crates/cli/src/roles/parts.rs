@@ -7,14 +7,36 @@ use std::time::Duration;
 use tidemill_api::{HealthOptions, Options, WorkerGauge, WorkerProbe};
 use tidemill_executor::{Executor, ExecutorOptions, Registry};
 use tidemill_handlers::{HandlerOptions, SmtpOptions};
-use tidemill_telemetry::{LogFormat, LogOptions, Logs};
+use tidemill_telemetry::metrics::Metrics;
+use tidemill_telemetry::traces::TraceLayer;
+use tidemill_telemetry::{LogFormat, LogLevel, LogOptions, Logs, TraceOptions, Traces};
+use tokio::runtime::Handle;
 
 use crate::config::settings::{Log, Settings};
 use crate::exit::usage;
 use crate::output::wants_colour;
 
+/// Sets traces up, where there is a collector for them. Must be called within a runtime.
+pub(super) fn traces(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<(Option<Traces>, Option<TraceLayer>)> {
+    if settings.traces.endpoint.is_empty() {
+        return Ok((None, None));
+    }
+    let options = TraceOptions {
+        endpoint: settings.traces.endpoint.clone(),
+        sample_ratio: settings.traces.sample_ratio,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: process_name(),
+    };
+    let (traces, layer) =
+        Traces::start(&options, Handle::current(), metrics.clone()).map_err(|error| usage(error.to_string()))?;
+    Ok((Some(traces), Some(layer)))
+}
+
 /// Sets logging up.
-pub(super) fn logs(log: &Log) -> anyhow::Result<Logs> {
+pub(super) fn logs(log: &Log, traces: Option<TraceLayer>) -> anyhow::Result<Logs> {
     let options = LogOptions {
         level: log.level.clone(),
         format: match log.format.as_str() {
@@ -27,11 +49,11 @@ pub(super) fn logs(log: &Log) -> anyhow::Result<Logs> {
         file_max_bytes: log.file_max_bytes,
         files: log.files,
     };
-    Ok(Logs::start(&options)?)
+    Ok(Logs::start(&options, traces)?)
 }
 
 /// The options of the API. `executor` is the one of this process.
-pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::Result<Options> {
+pub(super) fn api(settings: &Settings, executor: Option<&Executor>, level: &LogLevel) -> anyhow::Result<Options> {
     let app = &settings.app;
     Ok(Options {
         host: app.host.clone(),
@@ -51,11 +73,12 @@ pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::R
         metrics_port: (settings.metrics.port != 0).then_some(settings.metrics.port),
         queue_metrics: executor.is_some(),
         worker: executor.map(probe),
+        log_level: Some(level.clone()),
     })
 }
 
 /// The options of what a worker shows.
-pub(super) fn health(settings: &Settings, executor: &Executor) -> HealthOptions {
+pub(super) fn health(settings: &Settings, executor: &Executor, level: &LogLevel) -> HealthOptions {
     HealthOptions {
         host: settings.app.host.clone(),
         port: settings.app.port,
@@ -64,6 +87,7 @@ pub(super) fn health(settings: &Settings, executor: &Executor) -> HealthOptions 
         tokens_file: path(&settings.auth.tokens_file),
         tokens: settings.auth.tokens.clone(),
         worker: Some(probe(executor)),
+        log_level: Some(level.clone()),
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_api::ServeError;
+use tidemill_telemetry::LogLevel;
+use tidemill_telemetry::metrics::Metrics;
 
 use crate::args::SettingArgs;
 use crate::config::Role;
@@ -19,19 +22,39 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 /// What was set of a queue's settings, as JSON.
 pub(super) type Chosen = serde_json::Map<String, serde_json::Value>;
 
-/// Resolves the settings, starts logs and runtime, runs `serve` to its end and flushes the logs.
+/// What a role is handed beside its settings.
+pub(super) struct Process {
+    /// What was set of the queue's settings.
+    pub(super) chosen: Chosen,
+    /// What this process counts.
+    pub(super) metrics: Arc<Metrics>,
+    /// What it logs.
+    pub(super) level: LogLevel,
+}
+
+/// Resolves the settings, starts runtime, traces and logs, runs `serve` to its end and flushes traces and logs.
 pub(super) fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
 where
-    F: FnOnce(Settings, Chosen) -> Fut,
+    F: FnOnce(Settings, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let config = config::resolve(role, args)?;
     let settings = config.settings()?;
-    let logs = parts::logs(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let (traces, layer) = {
+        let _within = runtime.enter();
+        parts::traces(&settings, &metrics)?
+    };
+    let logs = parts::logs(&settings.log, layer)?;
+    metrics.log_lines_dropped(logs.count_dropped());
     log_panics();
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(settings, config.chosen_queue_settings()));
+    let process = Process { chosen: config.chosen_queue_settings(), metrics, level: logs.level() };
+    let result = runtime.block_on(serve(settings, process));
+    if let Some(traces) = traces {
+        traces.end();
+    }
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     drop(logs);
     result

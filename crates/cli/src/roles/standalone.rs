@@ -1,11 +1,9 @@
 //! API, executor and broker in one process.
 
-use std::sync::Arc;
-
 use tidemill_api::Server;
 use tidemill_executor::Executor;
-use tidemill_telemetry::metrics::Metrics;
 
+use super::process::Process;
 use super::signals::Stop;
 use super::{drain, parts, process, queue, store};
 use crate::args::ServerArgs;
@@ -17,13 +15,14 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Standalone, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+    let Process { chosen, metrics, level } = process;
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open(&settings.access())?;
+    let broker = store::open(&settings.access(), &metrics)?;
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
-    let options = parts::api(&settings, Some(&executor))?;
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    executor.show(&metrics);
+    let options = parts::api(&settings, Some(&executor), &level)?;
     let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Standalone, &settings, server.local_addr(), &broker.describe());
 

@@ -1,12 +1,10 @@
 //! The executor of one queue, with health and metrics beside it.
 
-use std::sync::Arc;
-
 use tidemill_api::HealthServer;
 use tidemill_executor::Executor;
-use tidemill_telemetry::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
+use super::process::Process;
 use super::signals::Stop;
 use super::{drain, parts, process, store};
 use crate::args::ServerArgs;
@@ -18,13 +16,14 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Worker, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+    let Process { metrics, level, .. } = process;
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open_shared(&settings.access(), Role::Worker)?;
+    let broker = store::open_shared(&settings.access(), Role::Worker, &metrics)?;
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
-    let options = parts::health(&settings, &executor);
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    executor.show(&metrics);
+    let options = parts::health(&settings, &executor, &level);
     let server = store::or_close(HealthServer::bind(options, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Worker, &settings, server.local_addr(), &broker.describe());
 
