@@ -1,23 +1,36 @@
-//! Logging, as the settings want it.
+//! Logging and traces, as the settings want them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use tidemill_telemetry::{LogFormat, LogOptions, Logs};
+use tidemill_telemetry::metrics::Metrics;
+use tidemill_telemetry::traces::TraceLayer;
+use tidemill_telemetry::{LogFormat, LogOptions, Logs, TraceOptions, Traces};
+use tokio::runtime::Handle;
 
-use crate::config::settings::Log;
+use crate::config::settings::{Log, Settings};
+use crate::exit::usage;
+use crate::options::process_name;
+
+/// Sets traces up, where there is a collector for them. Must be called within a runtime.
+pub fn traces(settings: &Settings, metrics: &Arc<Metrics>) -> anyhow::Result<(Option<Traces>, Option<TraceLayer>)> {
+    if settings.traces.endpoint.is_empty() {
+        return Ok((None, None));
+    }
+    let options = TraceOptions {
+        endpoint: settings.traces.endpoint.clone(),
+        sample_ratio: settings.traces.sample_ratio,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instance: process_name(),
+    };
+    let (traces, layer) =
+        Traces::start(&options, Handle::current(), metrics.clone()).map_err(|error| usage(error.to_string()))?;
+    Ok((Some(traces), Some(layer)))
+}
 
 /// Sets logging up.
-pub fn logs(log: &Log) -> anyhow::Result<Logs> {
-    Ok(Logs::start(&options(log))?)
-}
-
-/// Sets logging up, unless the program has done so itself.
-pub fn logs_unless_set(log: &Log) -> anyhow::Result<Option<Logs>> {
-    if tracing::dispatcher::has_been_set() { Ok(None) } else { logs(log).map(Some) }
-}
-
-fn options(log: &Log) -> LogOptions {
-    LogOptions {
+pub fn logs(log: &Log, traces: Option<TraceLayer>) -> anyhow::Result<Logs> {
+    let options = LogOptions {
         level: log.level.clone(),
         format: match log.format.as_str() {
             "text" => LogFormat::Text,
@@ -28,7 +41,8 @@ fn options(log: &Log) -> LogOptions {
         file: (!log.file.is_empty()).then(|| PathBuf::from(&log.file)),
         file_max_bytes: log.file_max_bytes,
         files: log.files,
-    }
+    };
+    Ok(Logs::start(&options, traces)?)
 }
 
 /// Whether nobody asked for no colour.

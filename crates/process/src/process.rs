@@ -2,14 +2,17 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_api::ServeError;
+use tidemill_telemetry::metrics::Metrics;
+use tidemill_telemetry::{LogLevel, Logs, Traces};
 
 use crate::args::SettingArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
-use crate::logs::{log_panics, logs};
+use crate::logs::{log_panics, logs, traces};
 use crate::signals::Stop;
 use crate::{local_url, resolve};
 
@@ -19,27 +22,91 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 /// What was set of a queue's settings, as JSON.
 pub type Chosen = serde_json::Map<String, serde_json::Value>;
 
-/// Resolves the settings, starts logs and runtime, runs `serve` to its end and flushes the logs.
+/// What a role is handed beside its settings.
+pub struct Process {
+    /// What was set of the queue's settings.
+    pub chosen: Chosen,
+    /// What this process counts.
+    pub metrics: Arc<Metrics>,
+    /// What it logs, unless the program sees to that itself.
+    pub level: Option<LogLevel>,
+}
+
+/// Resolves the settings, starts runtime, traces and logs, runs `serve` to its end and flushes traces and logs.
 pub fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
 where
-    F: FnOnce(Settings, Chosen) -> Fut,
+    F: FnOnce(Settings, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let config = resolve(role, Vec::new(), args)?;
     let settings = config.settings()?;
-    let logging = logs(&settings.log)?;
-    log_panics();
-    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(settings, config.chosen_queue_settings()));
+    let (process, mut telemetry) = {
+        let _within = runtime.enter();
+        Process::begin(&settings, config.chosen_queue_settings())?
+    };
+    let result = runtime.block_on(serve(settings, process));
+    telemetry.end_traces();
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
-    drop(logging);
+    drop(telemetry);
     result
+}
+
+impl Process {
+    /// One that sets up nothing: logs and traces are the business of whoever runs it.
+    pub fn bare() -> Self {
+        Self { chosen: Chosen::default(), metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"))), level: None }
+    }
+
+    /// Begins a process within a runtime. Where the program has set logging up itself, it stays as it is, and there are no
+    /// traces but its own.
+    pub fn begin(settings: &Settings, chosen: Chosen) -> anyhow::Result<(Self, Telemetry)> {
+        let mut process = Self { chosen, ..Self::bare() };
+        let mut telemetry = Telemetry::default();
+        if !tracing::dispatcher::has_been_set() {
+            let (traces, layer) = traces(settings, &process.metrics)?;
+            let logs = logs(&settings.log, layer)?;
+            process.metrics.log_lines_dropped(logs.count_dropped());
+            process.level = Some(logs.level());
+            telemetry = Telemetry { traces, logs: Some(logs) };
+        }
+        log_panics();
+        raise_open_files();
+        Ok((process, telemetry))
+    }
+}
+
+/// What is flushed at the end of a process. Dropping it writes the log lines that wait.
+#[derive(Default)]
+pub struct Telemetry {
+    traces: Option<Traces>,
+    logs: Option<Logs>,
+}
+
+impl Telemetry {
+    /// Sends the spans that wait. The runtime must still turn, on another thread.
+    pub fn end_traces(&mut self) {
+        if let Some(traces) = self.traces.take() {
+            traces.end();
+        }
+    }
+
+    /// Both, for whoever is within the runtime.
+    pub async fn end(mut self) {
+        let logs = self.logs.take();
+        let ending = tokio::task::spawn_blocking(move || {
+            self.end_traces();
+            drop(logs);
+        });
+        if ending.await.is_err() {
+            tracing::error!("what ends traces and logs panicked");
+        }
+    }
 }
 
 /// Each connection is an open file, and the usual limit of 1,024 is far below what the API grants: it is raised as far as
 /// this process may raise it.
-pub fn raise_open_files() {
+fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => {

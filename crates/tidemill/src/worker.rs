@@ -9,8 +9,7 @@ use tidemill_process::args::SettingArgs;
 use tidemill_process::config::settings::Settings;
 use tidemill_process::config::{Config, Layers, Preset, Role};
 use tidemill_process::exit::usage;
-use tidemill_process::logs::{log_panics, logs_unless_set};
-use tidemill_process::process::raise_open_files;
+use tidemill_process::process::{Chosen, Process};
 use tidemill_process::signals::Stop;
 use tidemill_process::{resolve, worker};
 
@@ -105,20 +104,20 @@ impl Worker {
 
     async fn serve(self, stop: Stop) -> Result<(), WorkerError> {
         let Self { settings, registry, is_program, shows_health } = self;
-        let logging = if is_program {
-            let logging = logs_unless_set(&settings.log)?;
-            log_panics();
-            raise_open_files();
-            logging
+        let (process, telemetry) = if is_program {
+            let (process, telemetry) = Process::begin(&settings, Chosen::default())?;
+            (process, Some(telemetry))
         } else {
-            None
+            (Process::bare(), None)
         };
         let result = if shows_health {
-            worker::serve(&settings, registry, stop).await
+            worker::serve(&settings, registry, process, stop).await
         } else {
-            worker::serve_unseen(&settings, registry, stop).await
+            worker::serve_unseen(&settings, registry, process, stop).await
         };
-        drop(logging);
+        if let Some(telemetry) = telemetry {
+            telemetry.end().await;
+        }
         Ok(result?)
     }
 }
