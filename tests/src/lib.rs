@@ -1,11 +1,13 @@
 //! What the end-to-end tests share: the program in a process of its own, requests to it, and its events;
-//! workers that misbehave, and a connection that can be cut.
+//! workers that misbehave, a connection that can be cut, and a Prometheus with all that dashboards and alerts ask it.
 //!
 //! Nothing here sleeps for a result: [`until`] waits for a condition with a deadline.
 
 pub mod crew;
 pub mod events;
 pub mod program;
+pub mod prometheus;
+pub mod queries;
 pub mod valve;
 
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 pub use crew::{Crew, Entry};
 pub use events::Events;
 pub use program::{Answer, Program};
+pub use prometheus::{Prometheus, Target};
 pub use tidemill_broker::conformance::server::RedisServer;
 pub use valve::Valve;
 
