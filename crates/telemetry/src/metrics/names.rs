@@ -149,7 +149,7 @@ metrics! {
     WS_EVENTS_LOST = "tidemill_ws_events_lost" Counter [] Http
         "WebSocket clients closed because they would have missed events: they lagged, or the subscription had a gap";
 
-    BROKER_UP = "tidemill_broker_up" Gauge [] Everywhere "Whether the broker answered this process last time: 1 or 0";
+    BROKER_UP = "tidemill_broker_up" Gauge [] Http "Whether the broker answered this process last time: 1 or 0";
     BROKER_OPERATION_DURATION = "tidemill_broker_operation_duration" Histogram in seconds ["operation"] Everywhere
         "Time that the broker took for an operation, failed ones included; waiting for work is not one";
     BROKER_ERRORS = "tidemill_broker_errors" Counter ["operation", "kind"] Everywhere
