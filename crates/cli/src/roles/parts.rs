@@ -37,7 +37,11 @@ pub(super) fn api(
         tokens: settings.auth.tokens.clone(),
         allowed_origins: settings.auth.allowed_origins.clone(),
         metrics_port: (settings.metrics.port != 0).then_some(settings.metrics.port),
-        queue_metrics: executor.is_some(),
+        queue_metrics: match settings.metrics.queues.as_str() {
+            "on" => true,
+            "off" => false,
+            _ => executor.is_some(),
+        },
         worker: executor.map(probe),
         log_level: level,
     })

@@ -11,7 +11,7 @@ mod text;
 pub mod timing;
 
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -71,6 +71,7 @@ pub struct Metrics {
     ws_messages_behind: Gauge,
     ws_events_lost: Counter,
     broker_up: Gauge,
+    broker_asked: Once,
     operations: Timings<OperationLabels>,
     errors: Family<ErrorLabels, Counter>,
     spans: Family<ResultLabels, Counter>,
@@ -90,6 +91,7 @@ impl Metrics {
             ws_messages_behind: Gauge::default(),
             ws_events_lost: Counter::default(),
             broker_up: Gauge::default(),
+            broker_asked: Once::new(),
             operations: timing::family(Timing::of_operations),
             errors: Family::default(),
             spans: Family::default(),
@@ -105,7 +107,6 @@ impl Metrics {
             names::WS_CLIENTS.add(registry, metrics.ws_clients.clone());
             names::WS_MESSAGES_BEHIND.add(registry, metrics.ws_messages_behind.clone());
             names::WS_EVENTS_LOST.add(registry, metrics.ws_events_lost.clone());
-            names::BROKER_UP.add(registry, metrics.broker_up.clone());
             names::BROKER_OPERATION_DURATION.add(registry, metrics.operations.clone());
             names::BROKER_ERRORS.add(registry, metrics.errors.clone());
             names::TRACE_SPANS.add(registry, metrics.spans.clone());
@@ -141,8 +142,11 @@ impl Metrics {
         self.ws_events_lost.inc();
     }
 
-    /// Whether the broker answered.
+    /// Whether the broker answered. The first call makes the series appear: a process that asks none on its own, as the
+    /// operator, does not say that it is down.
     pub fn broker_up(&self, up: bool) {
+        self.broker_asked
+            .call_once(|| self.register(|registry| names::BROKER_UP.add(registry, self.broker_up.clone())));
         self.broker_up.set(i64::from(up));
     }
 
@@ -247,6 +251,17 @@ mod tests {
             "tidemill_queue_run_seconds_total{queue=\"default\"} 2.5",
         ] {
             assert!(plain.lines().any(|found| found == line), "{line}\nnot in\n{plain}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_has_not_asked_the_broker_does_not_say_that_it_is_down() {
+        let metrics = Metrics::new("1.2.3");
+        let text = || metrics.render(TextFormat::Plain, &[]).unwrap();
+        assert!(!text().contains("tidemill_broker_up"), "{}", text());
+        for up in [false, true] {
+            metrics.broker_up(up);
+            assert_eq!(text().matches(&format!("\ntidemill_broker_up {}\n", u8::from(up))).count(), 1, "{}", text());
         }
     }
 

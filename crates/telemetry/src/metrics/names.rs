@@ -40,7 +40,8 @@ pub enum Shown {
     Http,
     /// `standalone` and `worker`.
     Worker,
-    /// One process of an installation, so that no sum counts twice: `standalone`, or the operator that leads.
+    /// One process of an installation, so that no sum counts twice: `standalone`, the operator that leads, or where there
+    /// is neither an `api` that is told to.
     Once,
     /// The operator.
     Operator,
@@ -55,7 +56,7 @@ impl Shown {
             Self::Everywhere => "every process",
             Self::Http => "api, standalone",
             Self::Worker => "worker, standalone",
-            Self::Once => "standalone, the leading operator",
+            Self::Once => "standalone, the leading operator, api with metrics.queues=on",
             Self::Operator => "operator",
             Self::Leader => "the leading operator",
         }
@@ -151,7 +152,7 @@ metrics! {
     WS_EVENTS_LOST = "tidemill_ws_events_lost" Counter [] Http
         "WebSocket clients closed because they would have missed events: they lagged, or the subscription had a gap";
 
-    BROKER_UP = "tidemill_broker_up" Gauge [] Everywhere "Whether the broker answered this process last time: 1 or 0";
+    BROKER_UP = "tidemill_broker_up" Gauge [] Http "Whether the broker answered this process last time: 1 or 0";
     BROKER_OPERATION_DURATION = "tidemill_broker_operation_duration" Histogram in seconds ["operation"] Everywhere
         "Time that the broker took for an operation, failed ones included; waiting for work is not one";
     BROKER_ERRORS = "tidemill_broker_errors" Counter ["operation", "kind"] Everywhere
