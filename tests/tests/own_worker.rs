@@ -52,7 +52,7 @@ async fn a_worker_of_ones_own_is_told_probed_and_ended_as_the_programs_own_is() 
     let counted: Counted = client.result(&ticket, PATIENCE).await.unwrap();
     assert_eq!(counted, Counted { words: 6, attempt: 1 });
 
-    let metrics = worker.get("/metrics").unwrap();
+    let metrics = worker.get("/metrics?format=prometheus").unwrap();
     assert!(metrics.text.contains("tidemill_worker_slots 3"), "{}", metrics.text);
     assert_eq!(worker.get("/livez").unwrap().status, 200);
     let workers = api.get("/api/v1/queues/texts/workers").unwrap().json();

@@ -13,6 +13,7 @@ use crate::extract::FromTask;
     message = "`{Self}` is no handler of tasks",
     label = "not an async function of the kind that handles tasks",
     note = "a handler is an `async fn` of up to six arguments such as `Payload<T>`, `Context` and `State<S>`, returning `()` or `Result<T, E>` with `T: serde::Serialize` and `E: Into<HandlerError>`",
+    note = "`State<S>` needs `.state(…)` with a value of that very type before `.handler(…)`",
     note = "its future must be `Send`: hold no `Rc`, no `RefCell` borrow and no `std::sync::MutexGuard` across an `.await`",
     note = "a type that implements `Handler` is added with `.serve(…)`"
 )]
@@ -74,14 +75,14 @@ functions!(A B C D E G);
 
 /// A function with its state, as the executor's registry takes it.
 pub(crate) struct Function<F, Args, S> {
-    function: F,
+    call: F,
     state: S,
     arguments: PhantomData<fn(Args)>,
 }
 
 impl<F, Args, S> Function<F, Args, S> {
     pub(crate) fn new(function: F, state: S) -> Self {
-        Self { function, state, arguments: PhantomData }
+        Self { call: function, state, arguments: PhantomData }
     }
 }
 
@@ -93,6 +94,6 @@ where
     S: Clone + Send + Sync + 'static,
 {
     async fn run(&self, cx: Context) -> HandlerResult {
-        self.function.call(cx, self.state.clone()).await
+        self.call.call(cx, self.state.clone()).await
     }
 }

@@ -124,7 +124,10 @@ impl Worker {
 
 impl fmt::Debug for Worker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Worker").field("queue", &self.settings.queue.name).field("types", &self.registry).finish()
+        f.debug_struct("Worker")
+            .field("queue", &self.settings.queue.name)
+            .field("types", &self.registry)
+            .finish_non_exhaustive()
     }
 }
 

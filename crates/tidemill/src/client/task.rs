@@ -13,7 +13,7 @@ use super::ClientError;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Task {
     #[serde(rename = "type")]
-    task_type: String,
+    kind: String,
     payload: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) id: Option<TaskId>,
@@ -37,7 +37,7 @@ impl Task {
             return Err(ClientError::Payload(format!("not {payload:.40}")));
         }
         Ok(Self {
-            task_type: task_type.into(),
+            kind: task_type.into(),
             payload,
             id: None,
             retries: None,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tidemill_tests::tutorial::{Step, compare, run as run_commands, steps};
 use tidemill_tests::{program, until};
 
-use crate::kubectl::kubectl;
-use crate::{images, release};
+use crate::kubectl::kubectl_within;
+use crate::{images, process, release};
 
 /// The port that the page speaks of; the test takes a free one instead.
 const PORT: &str = "8080";
@@ -19,6 +19,9 @@ const INSTALL: &str = "helm install tidemill charts/tidemill";
 const NAMESPACE: &str = "tidemill";
 /// How long a forwarded port may take to be open.
 const OPEN: Duration = Duration::from_secs(30);
+
+/// How long what was installed may take to be gone.
+const GONE: Duration = Duration::from_mins(3);
 
 /// The terminal in which the port is forwarded.
 struct Forward(Option<Child>);
@@ -45,6 +48,7 @@ pub(crate) fn run() {
         std::os::unix::fs::symlink(root.join(shown), work.path().join(shown)).unwrap();
     }
     let environment: [(String, OsString); 0] = [];
+    let _installation = Installation;
     let mut forward = Forward(None);
     for step in steps(&page).unwrap() {
         let run = |commands: &str| compare(&step, &run_commands(commands, work.path(), &environment).unwrap()).unwrap();
@@ -58,15 +62,29 @@ pub(crate) fn run() {
             other => panic!("line {}: {other} is no step of this tutorial", step.line),
         }
     }
-    drop(forward);
-    run_commands(&format!("kubectl delete namespace {NAMESPACE} --timeout=170s"), work.path(), &environment).unwrap();
-    forget_definition();
+}
+
+/// What the page installs, gone at the end however that came: the installation of the other scenarios could not be beside it.
+struct Installation;
+
+impl Drop for Installation {
+    fn drop(&mut self) {
+        drop(kubectl_within(GONE, &["delete", "taskqueues", "--all", "--namespace", NAMESPACE, "--timeout=90s"]));
+        drop(process::run(
+            "helm",
+            &["uninstall", "tidemill", "--namespace", NAMESPACE, "--ignore-not-found"],
+            "",
+            GONE,
+        ));
+        drop(kubectl_within(GONE, &["delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=170s"]));
+        forget_definition();
+    }
 }
 
 /// A release keeps the definition when it goes, and one of another namespace does not take it over.
 fn forget_definition() {
-    kubectl(&["delete", "customresourcedefinition", "taskqueues.tidemill.dev", "--ignore-not-found", "--timeout=30s"])
-        .done();
+    let args = ["delete", "customresourcedefinition", "taskqueues.tidemill.dev", "--ignore-not-found", "--timeout=30s"];
+    drop(kubectl_within(GONE, &args));
 }
 
 fn images() -> String {
