@@ -73,7 +73,13 @@ pub enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
+    /// Make one PDF, within limits: what a worker starts for each task of `generate_pdf`.
+    #[command(name = RENDER_PDF, hide = true, after_help = "EXAMPLES:\n  workers start it, and give it its job on stdin")]
+    RenderPdf,
 }
+
+/// The command by which a worker starts itself to make a PDF.
+pub const RENDER_PDF: &str = "__render-pdf";
 
 const STANDALONE: &str = "\
 EXAMPLES:

@@ -183,6 +183,33 @@ fn whoever_waits_for_a_task_learns_how_it_ended() {
 }
 
 #[test]
+fn images_and_documents_are_made_where_the_settings_allow_and_nowhere_else() {
+    let objects = tempfile::tempdir().unwrap();
+    let folder = format!("file://{}", objects.path().display());
+    let server = Standalone::start(&["--set", &format!("objects.allow={folder}")]);
+    let make = |task_type: &str, payload: &serde_json::Value| {
+        told(server.client().args(["enqueue", task_type, "--wait", "30s", "--payload", &payload.to_string()]))
+    };
+    let pdf = serde_json::json!({"title": "Report", "body": "All is well.", "target": format!("{folder}/report.pdf")});
+    let end = make("generate_pdf", &pdf);
+    assert_eq!(end.code, 0, "{}", end.err);
+    assert!(std::fs::read(objects.path().join("report.pdf")).unwrap().starts_with(b"%PDF-"));
+
+    let pixel = "R0lGODdhAQABAPAAAP8AAAAAACwAAAAAAQABAAACAkQBADs=";
+    let image = serde_json::json!({"source_base64": pixel, "new_x": 8, "target": format!("{folder}/pixel.gif")});
+    let end = make("resize_image", &image);
+    assert_eq!(end.code, 0, "{}", end.err);
+    assert!(std::fs::read(objects.path().join("pixel.gif")).unwrap().starts_with(b"GIF89a\x08\0\x08\0"));
+
+    let end = make("resize_image", &serde_json::json!({"source": "file:///etc/passwd", "new_x": 8}));
+    assert_eq!(end.code, 1);
+    assert!(end.err.contains("file:///etc/passwd may not be used"), "{}", end.err);
+    let end = told(tidemill().args(["standalone", "--set", "objects.allow=/srv"]));
+    assert_eq!(end.code, 2);
+    assert!(end.err.contains("objects.allow: \"/srv\" is no URL of an object"), "{}", end.err);
+}
+
+#[test]
 fn the_operator_says_what_it_lacks_and_prints_its_definition() {
     let lacks = told(tidemill().args(["operator", "--log-level", "off"]).env_remove("KUBECONFIG"));
     assert_eq!(lacks.code, 2);

@@ -58,6 +58,11 @@ impl Output {
         }
         Ok(Self(Some(bytes.into())))
     }
+
+    /// The JSON that is kept, if any.
+    pub fn as_json(&self) -> Option<&Bytes> {
+        self.0.as_ref()
+    }
 }
 
 /// Why an attempt failed, and whether another may succeed.

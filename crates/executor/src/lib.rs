@@ -40,7 +40,7 @@ mod work;
 pub use async_trait::async_trait;
 pub use context::Context;
 pub use executor::Executor;
-pub use handler::{Handler, HandlerError, HandlerResult, OrFail, Output};
+pub use handler::{Handler, HandlerError, HandlerResult, OrFail, Output, RESULT_MAX_BYTES};
 pub use options::ExecutorOptions;
 pub use pulse::Pulse;
 pub use registry::{Registry, RegistryError};

@@ -5,13 +5,20 @@
 //! [`Context`](tidemill_executor::Context), nothing of queues, stores or HTTP.
 
 mod built_in;
+pub mod objects;
 mod outbox;
+mod templates;
+mod tls;
 
 pub use built_in::BuiltIn;
+pub use generate_pdf::{GeneratePdf, PdfOptions, render_pdf};
 pub use outbox::{Outbox, letter_name};
+pub use resize_image::{ResizeImage, ResizeOptions};
 pub use send_email::{SendEmail, SmtpError, SmtpOptions};
 pub use sleep::Sleep;
+pub use tls::TlsError;
 
+use objects::{ObjectError, ObjectOptions};
 use tidemill_executor::{Registry, RegistryError};
 
 macro_rules! types {
@@ -24,6 +31,8 @@ macro_rules! types {
 }
 
 types! {
+    generate_pdf,
+    resize_image,
     send_email,
     sleep,
 }
@@ -31,6 +40,12 @@ types! {
 /// What the built-in handlers are told.
 #[derive(Debug, Clone, Default)]
 pub struct HandlerOptions {
+    /// Which objects tasks may use.
+    pub objects: ObjectOptions,
+    /// How images are resized.
+    pub resize_image: ResizeOptions,
+    /// How PDFs are made.
+    pub generate_pdf: PdfOptions,
     /// How mail is sent.
     pub smtp: SmtpOptions,
 }
@@ -38,6 +53,9 @@ pub struct HandlerOptions {
 /// Handlers that cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
+    /// No object can be used with these options.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
     /// Mail cannot be sent with these options.
     #[error(transparent)]
     Smtp(#[from] SmtpError),
@@ -57,6 +75,9 @@ pub fn registry(options: &HandlerOptions) -> Result<Registry, SetupError> {
 
 #[cfg(test)]
 mod tests {
+    use tidemill_core::{TaskId, TaskType};
+    use tidemill_executor::Context;
+
     use super::*;
 
     #[test]
@@ -65,5 +86,18 @@ mod tests {
         let types: Vec<String> = registry.types().iter().map(ToString::to_string).collect();
         let names: Vec<&str> = TYPES.iter().map(|built_in| built_in.name).collect();
         assert_eq!(types, names);
+    }
+
+    #[tokio::test]
+    async fn the_examples_of_images_and_documents_work_as_they_stand() {
+        let registry = registry(&HandlerOptions::default()).unwrap();
+        for (name, member) in [("resize_image", "image_base64"), ("generate_pdf", "pdf_base64")] {
+            let built_in = TYPES.iter().find(|built_in| built_in.name == name).unwrap();
+            let task_type = TaskType::new(name).unwrap();
+            let cx = Context::detached(TaskId::new("a").unwrap(), task_type.clone(), built_in.example).0;
+            let output = registry.get(&task_type).unwrap().run(cx).await.unwrap();
+            let result: serde_json::Value = serde_json::from_slice(output.as_json().unwrap()).unwrap();
+            assert!(result[member].is_string(), "{result}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tidemill_broker::{Access, Authorities};
 use tidemill_core::{QueueName, QueueSettings};
+use tidemill_handlers::objects::{ObjectOptions, S3Options};
 
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -27,6 +28,12 @@ pub struct Settings {
     pub log: Log,
     /// Mail.
     pub smtp: Smtp,
+    /// Objects that tasks use.
+    pub objects: ObjectSettings,
+    /// Images.
+    pub resize_image: ResizeImage,
+    /// PDFs.
+    pub generate_pdf: GeneratePdf,
     /// Who may do what.
     pub auth: Auth,
     /// Metrics.
@@ -159,6 +166,69 @@ pub struct Smtp {
     pub from: String,
     /// Where mails go when there is no server.
     pub outbox: String,
+    /// The file of certificate authorities, empty for the usual ones.
+    pub ca_file: String,
+    /// The folder of templates.
+    pub templates: String,
+}
+
+/// Objects that tasks use.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectSettings {
+    /// Below which prefixes.
+    pub allow: Vec<String>,
+    /// How large.
+    pub max_bytes: u64,
+    /// The server of S3, empty for Amazon's.
+    pub s3_endpoint: String,
+    /// The region.
+    pub s3_region: String,
+    /// The id of the access key.
+    pub s3_access_key_id: String,
+    /// The access key.
+    pub s3_secret_access_key: String,
+}
+
+impl ObjectSettings {
+    /// The same, as the handlers take it.
+    pub fn options(&self) -> ObjectOptions {
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let s3 = S3Options {
+            endpoint: given(&self.s3_endpoint),
+            region: given(&self.s3_region),
+            access_key_id: given(&self.s3_access_key_id),
+            secret_access_key: given(&self.s3_secret_access_key),
+        };
+        ObjectOptions { allow: self.allow.clone(), max_bytes: self.max_bytes, s3 }
+    }
+}
+
+/// Without the key.
+impl fmt::Debug for ObjectSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.options().fmt(f)
+    }
+}
+
+/// Images.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResizeImage {
+    /// How many pixels an image may have.
+    pub max_pixels: u64,
+}
+
+/// PDFs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratePdf {
+    /// The folder of templates.
+    pub templates: String,
+    /// Processor time of a document.
+    pub timeout_ms: u64,
+    /// Memory of a document.
+    pub max_memory_bytes: u64,
 }
 
 /// Who may do what.

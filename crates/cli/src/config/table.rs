@@ -84,6 +84,13 @@ const REPLICAS_MS: (u64, u64) = (10, 1_500);
 /// Largest payload of a task that a queue may allow, in bytes: the largest body of a request.
 const PAYLOAD_MAX: u64 = 8 << 20;
 
+/// Largest object that tasks may use, in bytes: it is held in memory.
+const OBJECT_BYTES_MAX: u64 = 1 << 30;
+/// Most pixels of an image: 4 GB of them, decoded.
+const PIXELS_MAX: u64 = 1_000_000_000;
+/// Memory of a document, in bytes: from what the fonts need to what no document should.
+const PDF_MEMORY: (u64, u64) = (64 << 20, 64 << 30);
+
 /// All settings, in the order in which they are shown.
 pub static SETTINGS: &[Setting] = &[
     setting("app.host", Kind::Given, "0.0.0.0", "address that HTTP listens on"),
@@ -229,6 +236,67 @@ pub static SETTINGS: &[Setting] = &[
     ),
     setting("smtp.from", Kind::Given, "tidemill@localhost", "sender of mails"),
     setting("smtp.outbox", Kind::Given, "./outbox", "folder that mails are written to where there is no mail server"),
+    setting(
+        "smtp.ca_file",
+        Kind::Text,
+        "",
+        "file of the certificate authorities (PEM) that TLS to the mail server trusts; none means those of SSL_CERT_FILE, else the public ones",
+    ),
+    setting(
+        "smtp.templates",
+        Kind::Given,
+        "./templates",
+        "folder of the templates of mails: NAME.subject, NAME.txt, NAME.html",
+    ),
+    setting(
+        "objects.allow",
+        Kind::List,
+        "",
+        "URL prefixes below which tasks may read and write objects: file:///var/lib/tidemill/, s3://bucket/key, https://host/path; none means that tasks use no objects",
+    ),
+    number(
+        "objects.max_bytes",
+        1,
+        OBJECT_BYTES_MAX,
+        "33554432",
+        "how large an object may be that a task reads or writes",
+    ),
+    setting(
+        "objects.s3_endpoint",
+        Kind::Text,
+        "",
+        "server of s3:// URLs, for others than Amazon's: http://minio:9000; none means AWS_ENDPOINT_URL, else Amazon's",
+    ),
+    setting("objects.s3_region", Kind::Text, "", "region of s3:// URLs; none means AWS_REGION, else us-east-1"),
+    setting("objects.s3_access_key_id", Kind::Text, "", "id of the access key to S3, instead of AWS_ACCESS_KEY_ID"),
+    secret(setting(
+        "objects.s3_secret_access_key",
+        Kind::Text,
+        "",
+        "access key to S3, instead of AWS_SECRET_ACCESS_KEY",
+    )),
+    number(
+        "resize_image.max_pixels",
+        1,
+        PIXELS_MAX,
+        "50000000",
+        "how many pixels an image may have, before and after, and all frames of a GIF together",
+    ),
+    setting("generate_pdf.templates", Kind::Given, "./templates", "folder of the templates of PDFs: NAME.typ"),
+    number(
+        "generate_pdf.timeout_ms",
+        1_000,
+        SHUTDOWN_MS_MAX,
+        "30000",
+        "how much processor time a PDF may take; by the clock, ten times as much",
+    ),
+    number(
+        "generate_pdf.max_memory_bytes",
+        PDF_MEMORY.0,
+        PDF_MEMORY.1,
+        "536870912",
+        "how much memory a PDF may take while it is made",
+    ),
     setting(
         "auth.tokens_file",
         Kind::Text,

@@ -3,8 +3,10 @@
 //! Handlers may run more than once for a task, and so may a mail be sent. The Message-ID comes from the task (queue, id and
 //! time of arrival), so that mail systems recognise a repetition; in the outbox it replaces the file.
 
+mod attach;
 mod letter;
 mod smtp;
+mod words;
 
 use std::path::PathBuf;
 
@@ -14,7 +16,9 @@ use schemars::schema_for;
 use tidemill_executor::{Context, Handler, HandlerError, HandlerResult, OrFail, Output, async_trait};
 
 use crate::BuiltIn;
+use crate::objects::{ObjectError, ObjectOptions, Objects};
 use crate::outbox::{Outbox, letter_name};
+use crate::tls::{self, TlsError};
 use letter::Payload;
 use smtp::Smtp;
 
@@ -22,12 +26,14 @@ use smtp::Smtp;
 pub(crate) const TYPE: BuiltIn = BuiltIn {
     name: "send_email",
     summary: "Sends a mail by SMTP, or keeps it as a file where no server is configured.",
-    doc: "An address that is none, a line break in a header and a refusal by the server (5xx) are permanent errors; a server \
-          that is away, defers (4xx) or refuses its account is tried again. The result is the server's last reply, or the \
-          name of the file.",
+    doc: "The words are in the payload, or in a `template` of the worker's folder `smtp.templates` that is filled with `data`. \
+          `attachments` are given in base64 or by the URLs of objects. \
+          An address that is none, a line break in a header, a template that cannot be filled, an attachment that cannot be \
+          had and a refusal by the server (5xx) are permanent errors; a server that is away, defers (4xx, as greylisting \
+          does) or refuses its account is tried again. The result is the server's last reply, or the name of the file.",
     example: r#"{"to": "ada@example.org", "subject": "Hello", "text": "It works."}"#,
     payload: || schema_for!(Payload),
-    add: |registry, options| Ok(registry.add("send_email", SendEmail::new(&options.smtp)?).map(drop)?),
+    add: |registry, options| Ok(registry.add("send_email", SendEmail::new(&options.smtp, &options.objects)?).map(drop)?),
 };
 
 /// How mail is sent.
@@ -40,11 +46,21 @@ pub struct SmtpOptions {
     pub from: String,
     /// The folder for mails where there is no server.
     pub outbox: PathBuf,
+    /// The file of the authorities that TLS to the server trusts. `None` is the one of `SSL_CERT_FILE`, else the public ones.
+    pub ca_file: Option<PathBuf>,
+    /// The folder of templates.
+    pub templates: PathBuf,
 }
 
 impl Default for SmtpOptions {
     fn default() -> Self {
-        Self { url: None, from: "tidemill@localhost".to_owned(), outbox: PathBuf::from("./outbox") }
+        Self {
+            url: None,
+            from: "tidemill@localhost".to_owned(),
+            outbox: PathBuf::from("./outbox"),
+            ca_file: None,
+            templates: PathBuf::from("./templates"),
+        }
     }
 }
 
@@ -56,6 +72,8 @@ impl std::fmt::Debug for SmtpOptions {
             .field("url", &url)
             .field("from", &self.from)
             .field("outbox", &self.outbox)
+            .field("ca_file", &self.ca_file)
+            .field("templates", &self.templates)
             .finish()
     }
 }
@@ -76,14 +94,23 @@ pub enum SmtpError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The authorities cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Attachments cannot come from these objects.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
 }
 
 /// Sends the mail that the payload describes: `to` (an address or a list), `subject`, and perhaps `text` (or `body`),
-/// `html`, `from`, `cc`, `bcc`, `reply_to`.
+/// `html`, `from`, `cc`, `bcc`, `reply_to`, `attachments`, and `template` with `data`.
 #[derive(Debug)]
 pub struct SendEmail {
     from: Mailbox,
     way: Way,
+    objects: Objects,
+    max_bytes: u64,
+    templates: PathBuf,
 }
 
 #[derive(Debug)]
@@ -94,25 +121,36 @@ enum Way {
 
 impl SendEmail {
     /// Checks `options`; connects to nothing.
-    pub fn new(options: &SmtpOptions) -> Result<Self, SmtpError> {
+    pub fn new(options: &SmtpOptions, objects: &ObjectOptions) -> Result<Self, SmtpError> {
         let from = options.from.parse().map_err(|error: lettre::address::AddressError| SmtpError::From {
             from: options.from.clone(),
             reason: error.to_string(),
         })?;
         let way = match &options.url {
-            Some(url) => Way::Smtp(Box::new(Smtp::new(url)?)),
+            Some(url) => {
+                let authorities = tls::authorities(options.ca_file.as_deref(), "smtp.ca_file")?;
+                Way::Smtp(Box::new(Smtp::new(url, authorities.as_deref())?))
+            }
             None => Way::Outbox(Outbox::new(&options.outbox)),
         };
-        Ok(Self { from, way })
+        Ok(Self {
+            from,
+            way,
+            objects: Objects::new(objects)?,
+            max_bytes: objects.max_bytes,
+            templates: options.templates.clone(),
+        })
     }
 }
 
 #[async_trait]
 impl Handler for SendEmail {
     async fn run(&self, cx: Context) -> HandlerResult {
-        let payload: Payload = cx.payload()?;
+        let mut payload: Payload = cx.payload()?;
+        payload.fill(&cx, &self.templates).await?;
+        let attachments = attach::fetch(payload.take_attachments(), &self.objects, self.max_bytes, &cx).await?;
         let keep_bcc = matches!(self.way, Way::Outbox(_));
-        let message = payload.into_message(&self.from, &cx, keep_bcc)?;
+        let message = payload.into_message(&self.from, attachments, &cx, keep_bcc)?;
         if cx.is_cancelled() {
             return Err(HandlerError::transient("told to end before the mail was sent"));
         }

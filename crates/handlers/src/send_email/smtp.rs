@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsParameters};
 use lettre::transport::smtp::{AsyncSmtpTransportBuilder, Error};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tidemill_executor::{HandlerError, HandlerResult, Output};
@@ -26,10 +27,12 @@ pub(super) struct Smtp {
 }
 
 impl Smtp {
-    pub(super) fn new(url: &str) -> Result<Self, SmtpError> {
-        let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| {
-            SmtpError::Url(std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string))
-        })?;
+    /// `authorities` are the ones to trust, in PEM; `None` is the public ones.
+    pub(super) fn new(url: &str, authorities: Option<&[u8]>) -> Result<Self, SmtpError> {
+        let mut server = AsyncSmtpTransport::<Tokio1Executor>::from_url(url).map_err(|error| unusable(&error))?;
+        if let Some(tls) = authorities.map(|pem| trusting(url, pem)).transpose()?.flatten() {
+            server = server.tls(tls);
+        }
         Ok(Self { server: server.timeout(Some(CONNECT_DEADLINE)) })
     }
 
@@ -48,6 +51,26 @@ impl Smtp {
             }
         }
     }
+}
+
+fn unusable(error: &Error) -> SmtpError {
+    SmtpError::Url(std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+/// TLS as the URL asks for it, with the given authorities; `None` where it asks for none.
+fn trusting(url: &str, pem: &[u8]) -> Result<Option<Tls>, SmtpError> {
+    let url = url::Url::parse(url).map_err(|error| SmtpError::Url(error.to_string()))?;
+    let asked = url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned());
+    let tls = match (url.scheme(), asked.as_deref()) {
+        ("smtps", _) => Tls::Wrapper,
+        ("smtp", Some("required")) => Tls::Required,
+        ("smtp", Some("opportunistic")) => Tls::Opportunistic,
+        _ => return Ok(None),
+    };
+    let parameters = TlsParameters::builder(url.host_str().unwrap_or_default().to_owned())
+        .certificate_store(CertificateStore::None)
+        .add_root_certificate(Certificate::from_pem(pem).map_err(|error| unusable(&error))?);
+    parameters.build().map(|parameters| Some(tls(parameters))).map_err(|error| unusable(&error))
 }
 
 #[derive(serde::Serialize)]

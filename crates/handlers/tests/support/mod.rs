@@ -1,93 +1,148 @@
-//! A small SMTP server that tells what it was told: one thread of talk per connection, honest replies.
+//! A real mail server (aiosmtpd), and an authority that vouches for it.
 
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde::Deserialize;
 
-/// One mail that was taken.
-#[derive(Debug, Clone, Default)]
+/// How long the server may take to start, and to tell of a mail.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The account that servers with TLS ask for.
+const ACCOUNT: [&str; 2] = ["ada", "secret"];
+
+/// A part of a mail, as Python's library reads it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Part {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) name: Option<String>,
+    base64: String,
+}
+
+impl Part {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        STANDARD.decode(&self.base64).unwrap()
+    }
+
+    /// With the line ends of this side.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.bytes()).unwrap().replace("\r\n", "\n")
+    }
+}
+
+/// A mail that was taken.
+#[derive(Debug, Deserialize)]
 pub(crate) struct Taken {
     pub(crate) from: String,
     pub(crate) to: Vec<String>,
-    pub(crate) data: String,
+    pub(crate) encrypted: bool,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) parts: Vec<Part>,
 }
 
-/// Refuses recipients that begin with `unknown` (550) and defers those that begin with `busy` (451).
-pub(crate) struct Server {
-    pub(crate) url: String,
-    pub(crate) taken: Arc<Mutex<Vec<Taken>>>,
-    task: JoinHandle<()>,
+/// Refuses recipients that begin with `unknown` (550), defers those that begin with `busy` (451), and those that begin with
+/// `grey` the first time.
+pub(crate) struct MailServer {
+    child: Child,
+    mode: &'static str,
+    port: u16,
+    mails: Receiver<String>,
 }
 
-impl Server {
-    pub(crate) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("smtp://{}", listener.local_addr().unwrap());
-        let taken: Arc<Mutex<Vec<Taken>>> = Arc::default();
-        let mails = Arc::clone(&taken);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let mails = Arc::clone(&mails);
-                tokio::spawn(async move { talk(stream, &mails).await.unwrap_or_default() });
-            }
-        });
-        Self { url, taken, task }
+impl MailServer {
+    pub(crate) fn plain() -> Self {
+        Self::start("plain", &[])
+    }
+
+    /// With `starttls` or `implicit` TLS and an account, for `localhost`.
+    pub(crate) fn encrypted(mode: &'static str, authority: &Authority) -> Self {
+        let (certificate, key) = authority.vouch();
+        Self::start(mode, &[&certificate.display().to_string(), &key.display().to_string(), ACCOUNT[0], ACCOUNT[1]])
+    }
+
+    fn start(mode: &'static str, arguments: &[&str]) -> Self {
+        let workspace = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let library = std::env::var("AIOSMTPD").unwrap_or_else(|_| format!("{workspace}/.tools/aiosmtpd"));
+        let mut child = Command::new("python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/mail_server.py"))
+            .arg(mode)
+            .args(arguments)
+            .env("PYTHONPATH", library)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (line_in, mails) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| line_in.send(line)));
+        let port = mails.recv_timeout(PATIENCE).expect("the mail server starts: scripts/setup aiosmtpd fetches it");
+        Self { child, mode, port: port.parse().unwrap(), mails }
+    }
+
+    /// User and password, as they stand in the URL.
+    pub(crate) fn user(&self) -> String {
+        if self.mode == "plain" { String::new() } else { format!("{}:{}@", ACCOUNT[0], ACCOUNT[1]) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let (user, port) = (self.user(), self.port);
+        match self.mode {
+            "implicit" => format!("smtps://{user}localhost:{port}"),
+            "starttls" => format!("smtp://{user}localhost:{port}?tls=required"),
+            _ => format!("smtp://127.0.0.1:{port}"),
+        }
+    }
+
+    /// The next mail that was taken.
+    pub(crate) fn taken(&mut self) -> Taken {
+        let line = self.mails.recv_timeout(PATIENCE).expect("a mail arrives");
+        serde_json::from_str(&line).unwrap()
     }
 }
 
-impl Drop for Server {
+impl Drop for MailServer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
-async fn talk(stream: TcpStream, mails: &Mutex<Vec<Taken>>) -> std::io::Result<()> {
-    let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read).lines();
-    let mut mail = Taken::default();
-    write.write_all(b"220 test ESMTP\r\n").await?;
-    while let Some(line) = lines.next_line().await? {
-        let upper = line.to_ascii_uppercase();
-        let reply = if upper.starts_with("EHLO") {
-            "250-test\r\n250 8BITMIME"
-        } else if upper.starts_with("MAIL FROM:") {
-            mail = Taken { from: address(&line), ..Taken::default() };
-            "250 ok"
-        } else if upper.starts_with("RCPT TO:") {
-            let to = address(&line);
-            match to.split('@').next() {
-                Some("unknown") => "550 no such mailbox",
-                Some("busy") => "451 try again later",
-                _ => {
-                    mail.to.push(to);
-                    "250 ok"
-                }
-            }
-        } else if upper == "DATA" {
-            write.write_all(b"354 go on\r\n").await?;
-            while let Some(line) = lines.next_line().await? {
-                if line == "." {
-                    break;
-                }
-                mail.data.push_str(line.strip_prefix('.').unwrap_or(&line));
-                mail.data.push('\n');
-            }
-            mails.lock().unwrap().push(std::mem::take(&mut mail));
-            "250 taken as 42"
-        } else if upper == "QUIT" {
-            write.write_all(b"221 bye\r\n").await?;
-            return Ok(());
-        } else {
-            "500 what"
-        };
-        write.write_all(format!("{reply}\r\n").as_bytes()).await?;
-    }
-    Ok(())
+/// A certificate authority of a test.
+pub(crate) struct Authority {
+    home: tempfile::TempDir,
+    issuer: Issuer<'static, KeyPair>,
 }
 
-fn address(line: &str) -> String {
-    let (begin, end) = (line.find('<').unwrap(), line.find('>').unwrap());
-    line[begin + 1..end].to_owned()
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = parameters.self_signed(&key).unwrap();
+        std::fs::write(home.path().join("ca.pem"), certificate.pem()).unwrap();
+        Self { home, issuer: Issuer::new(parameters, key) }
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.home.path().join("ca.pem")
+    }
+
+    /// A certificate for `localhost`, and its key.
+    fn vouch(&self) -> (PathBuf, PathBuf) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        let files = (self.home.path().join("server.pem"), self.home.path().join("server.key"));
+        std::fs::write(&files.0, certificate.pem()).unwrap();
+        std::fs::write(&files.1, key.serialize_pem()).unwrap();
+        files
+    }
 }
