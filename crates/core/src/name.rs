@@ -82,6 +82,9 @@ impl QueueName {
 impl TaskType {
     /// The type of the tasks of `POST /schedule`.
     pub const SLEEP: &'static str = "sleep";
+    /// The types of the program, whose names no type of one's own may have.
+    pub const BUILT_IN: [&'static str; 6] =
+        ["exec", "generate_pdf", "http_request", "resize_image", "send_email", Self::SLEEP];
 
     /// Checks `text` and makes it a type.
     pub fn new(text: impl Into<Arc<str>>) -> Result<Self, NameError> {

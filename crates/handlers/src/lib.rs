@@ -7,16 +7,24 @@
 mod built_in;
 pub mod objects;
 mod outbox;
+mod own;
 mod templates;
 mod tls;
+mod web;
 
 pub use built_in::BuiltIn;
+pub use exec::{CommandError, CommandOptions, Exec};
 pub use generate_pdf::{GeneratePdf, PdfOptions, render_pdf};
+pub use http_request::{HttpRequest, HttpRequestOptions};
 pub use outbox::{Outbox, letter_name};
+pub use own::{OwnHandler, Remote, RemoteError};
 pub use resize_image::{ResizeImage, ResizeOptions};
 pub use send_email::{SendEmail, SmtpError, SmtpOptions};
 pub use sleep::Sleep;
 pub use tls::TlsError;
+pub use web::WebError;
+
+use std::collections::BTreeMap;
 
 use objects::{ObjectError, ObjectOptions};
 use tidemill_executor::{Registry, RegistryError};
@@ -31,7 +39,9 @@ macro_rules! types {
 }
 
 types! {
+    exec,
     generate_pdf,
+    http_request,
     resize_image,
     send_email,
     sleep,
@@ -48,6 +58,12 @@ pub struct HandlerOptions {
     pub generate_pdf: PdfOptions,
     /// How mail is sent.
     pub smtp: SmtpOptions,
+    /// What HTTP requests may do.
+    pub http_request: HttpRequestOptions,
+    /// The command of `exec`, which is served only where there is one.
+    pub exec: Option<CommandOptions>,
+    /// What serves the types of one's own, by their names.
+    pub own: BTreeMap<String, OwnHandler>,
 }
 
 /// Handlers that cannot be set up.
@@ -59,16 +75,41 @@ pub enum SetupError {
     /// Mail cannot be sent with these options.
     #[error(transparent)]
     Smtp(#[from] SmtpError),
+    /// HTTP requests cannot be sent with these options.
+    #[error(transparent)]
+    Web(#[from] WebError),
+    /// A command cannot be run.
+    #[error("the handler of {handler} cannot be used: {source}")]
+    Command {
+        /// The task type.
+        handler: String,
+        /// Why.
+        source: CommandError,
+    },
+    /// A URL cannot be used.
+    #[error("the handler of {handler} cannot be used: {source}")]
+    Remote {
+        /// The task type.
+        handler: String,
+        /// Why.
+        source: RemoteError,
+    },
+    /// A type of one's own is called like a built-in one.
+    #[error("handlers.{0}: {0} is a built-in type; choose another name")]
+    BuiltIn(String),
     /// Two handlers of one type.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// All built-in task types, set up.
+/// All built-in task types and those of one's own, set up.
 pub fn registry(options: &HandlerOptions) -> Result<Registry, SetupError> {
     let mut registry = Registry::new();
     for built_in in TYPES {
         (built_in.add)(&mut registry, options)?;
+    }
+    for (name, handler) in &options.own {
+        own::add(&mut registry, name, handler)?;
     }
     Ok(registry)
 }
@@ -82,10 +123,29 @@ mod tests {
 
     #[test]
     fn every_type_is_served_under_the_name_that_it_has() {
-        let registry = registry(&HandlerOptions::default()).unwrap();
+        let command = CommandOptions { command: vec!["true".to_owned()], ..CommandOptions::default() };
+        let options = HandlerOptions { exec: Some(command), ..HandlerOptions::default() };
+        let registry = registry(&options).unwrap();
         let types: Vec<String> = registry.types().iter().map(ToString::to_string).collect();
         let names: Vec<&str> = TYPES.iter().map(|built_in| built_in.name).collect();
         assert_eq!(types, names);
+        assert!(names.iter().all(|name| TaskType::BUILT_IN.contains(name)), "{names:?}");
+    }
+
+    #[test]
+    fn a_type_of_ones_own_is_served_unless_it_is_called_like_a_built_in_one() {
+        let own = |name: &str| {
+            let handler = OwnHandler::Url { url: "http://127.0.0.1:1/".to_owned(), timeout: None };
+            registry(&HandlerOptions { own: [(name.to_owned(), handler)].into(), ..HandlerOptions::default() })
+        };
+        let served = own("resize").unwrap();
+        assert!(served.types().iter().any(|name| name.as_str() == "resize"));
+        for name in ["sleep", "exec"] {
+            let said = own(name).unwrap_err().to_string();
+            assert_eq!(said, format!("handlers.{name}: {name} is a built-in type; choose another name"));
+        }
+        assert!(own("a b").is_err());
+        assert!(!served.types().iter().any(|name| name.as_str() == "exec"), "there is no command");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, ScanError, YamlData};
 use tidemill_core::suggest::nearest;
 
+use super::handlers;
 use super::table::{Kind, SETTINGS, Setting, find};
 use super::value::Value;
 
@@ -62,7 +63,13 @@ impl Reader<'_> {
                 continue;
             };
             let full = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            if let Some(index) = find(&full) {
+            if let Some(index) = find(&full).filter(|&index| SETTINGS[index].kind == Kind::Handlers) {
+                let line = key.span.start.line();
+                match handlers::read(value) {
+                    Ok(read) => self.found.push(Found { setting: index, value: Value::Handlers(read), line }),
+                    Err(faults) => faults.into_iter().for_each(|(node, sentence)| self.fault(node, sentence)),
+                }
+            } else if let Some(index) = find(&full) {
                 match parse(&SETTINGS[index], value) {
                     Ok(parsed) => {
                         self.found.push(Found { setting: index, value: parsed, line: key.span.start.line() });
@@ -106,7 +113,8 @@ fn nearest_key(full: &str, path: &str, name: &str) -> Option<String> {
     near.or_else(|| nearest(full, keys(), 1).first().copied()).map(str::to_owned)
 }
 
-fn scalar_text(node: &MarkedYaml<'_>) -> Option<String> {
+/// A scalar as the text that it was written as.
+pub(super) fn scalar_text(node: &MarkedYaml<'_>) -> Option<String> {
     match &node.data {
         YamlData::Value(Scalar::String(text)) => Some(text.to_string()),
         YamlData::Value(Scalar::Integer(number)) => Some(number.to_string()),
@@ -118,7 +126,7 @@ fn scalar_text(node: &MarkedYaml<'_>) -> Option<String> {
 
 /// A value, or the node that is wrong and the rest of a sentence about it.
 fn parse<'n, 'i>(setting: &Setting, node: &'n MarkedYaml<'i>) -> Result<Value, (&'n MarkedYaml<'i>, String)> {
-    if let (Kind::List, YamlData::Sequence(items)) = (setting.kind, &node.data) {
+    if let (Kind::List | Kind::Arguments, YamlData::Sequence(items)) = (setting.kind, &node.data) {
         return items
             .iter()
             .map(|item| scalar_text(item).ok_or_else(|| (item, "is a list of texts".to_owned())))
@@ -162,6 +170,19 @@ mod tests {
             ("app:\n  port: [1]\n", "c.yaml:2:9: app.port takes a single value"),
             ("app:\n  port:\n", "c.yaml:2:7: app.port has no value; leave it out for the default"),
             ("app: 3\n", "c.yaml:1:6: app is a section: write its keys indented below it"),
+            (
+                "handlers:\n  a:\n    comand: [x]\n    url: http://x\n",
+                "c.yaml:3:5: there is no setting handlers.a.comand; did you mean handlers.a.command?",
+            ),
+            (
+                "handlers: {sleep: {command: [x]}}\n",
+                "c.yaml:1:12: handlers.sleep: sleep is a built-in type; choose another name",
+            ),
+            (
+                "exec:\n  command: convert\n",
+                "c.yaml:2:12: exec.command must be a list: [\"python3\", \"/app/handler.py\"], not \"convert\"",
+            ),
+            ("handler:\n  a: 1\n", "c.yaml:1:1: there is no setting handler; did you mean handlers?"),
             ("- a\n", "c.yaml:1:1: a configuration is a mapping of sections: app, queue, log, …"),
         ];
         for (text, expected) in table {

@@ -5,6 +5,7 @@
 
 pub mod environment;
 pub mod file;
+pub mod handlers;
 pub mod print;
 pub mod settings;
 pub mod table;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::Config;
+use super::handlers;
 use super::table::{Kind, SETTINGS, variable};
 use super::value::Value;
 use crate::output::{Format, Table, structured};
@@ -16,6 +17,7 @@ pub fn in_force(config: &Config, format: Format, out: &mut impl Write) -> io::Re
                 let shown = match value {
                     Value::Number(number) => (*number).into(),
                     Value::List(texts) if !setting.secret => texts.clone().into(),
+                    Value::Handlers(given) => handlers::shown(given),
                     other => serde_json::Value::from(setting.shown(other)),
                 };
                 serde_json::json!({ "key": setting.key, "value": shown, "from": origin.to_string() })
@@ -65,6 +67,8 @@ fn values(kind: Kind) -> String {
         Kind::Number { min, max } => format!("{min} to {max}"),
         Kind::Word(words) => words.join(" | "),
         Kind::List => "list of texts".to_owned(),
+        Kind::Arguments => "program and its arguments".to_owned(),
+        Kind::Handlers => "types of one's own".to_owned(),
         Kind::Queue => "name".to_owned(),
         Kind::Level => "level".to_owned(),
     }

@@ -8,6 +8,8 @@ use tidemill_broker::{Access, Authorities};
 use tidemill_core::{QueueName, QueueSettings};
 use tidemill_handlers::objects::{ObjectOptions, S3Options};
 
+use super::handlers::Handlers;
+
 /// All settings.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -34,6 +36,12 @@ pub struct Settings {
     pub resize_image: ResizeImage,
     /// PDFs.
     pub generate_pdf: GeneratePdf,
+    /// What HTTP requests may do.
+    pub http_request: HttpRequest,
+    /// The command of tasks of type exec.
+    pub exec: Exec,
+    /// Types of one's own.
+    pub handlers: Handlers,
     /// Who may do what.
     pub auth: Auth,
     /// Metrics.
@@ -229,6 +237,34 @@ pub struct GeneratePdf {
     pub timeout_ms: u64,
     /// Memory of a document.
     pub max_memory_bytes: u64,
+}
+
+/// What HTTP requests may do.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpRequest {
+    /// Whom they may ask.
+    pub allow: Vec<String>,
+    /// Whose private addresses they may reach.
+    pub allow_private: Vec<String>,
+    /// The folder of secrets, empty for none.
+    pub secrets: String,
+}
+
+/// The command of tasks of type exec.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exec {
+    /// Program and arguments, empty for none.
+    pub command: Vec<String>,
+    /// Variables: `NAME=VALUE`.
+    pub env: Vec<String>,
+    /// Variables of the worker that it gets too.
+    pub pass_env: Vec<String>,
+    /// The folder, empty for the worker's.
+    pub directory: String,
+    /// How long it may take, 0 for as long as the task.
+    pub timeout_ms: u64,
 }
 
 /// Who may do what.

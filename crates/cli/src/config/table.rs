@@ -20,6 +20,10 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// Several texts: a YAML list; separated by commas in the environment and in flags.
     List,
+    /// A program and its arguments: a YAML list; a JSON list in the environment and in flags. Empty means none.
+    Arguments,
+    /// Types of one's own: a YAML mapping; JSON in the environment and in flags.
+    Handlers,
     /// A name of a queue.
     Queue,
     /// A level of logging, in the words of `EnvFilter`.
@@ -67,6 +71,8 @@ const fn secret(mut setting: Setting) -> Setting {
     setting
 }
 
+/// Longest time that a command may be given, in milliseconds: as long as a task may take.
+const COMMAND_MS_MAX: u64 = tidemill_core::policy::TIMEOUT_MS_MAX;
 const PORT_MAX: u64 = u16::MAX as u64;
 const U32_MAX: u64 = u32::MAX as u64;
 /// Longest shutdown that may be asked for, in milliseconds: an hour. Whoever needs more should make tasks shorter.
@@ -296,6 +302,46 @@ pub static SETTINGS: &[Setting] = &[
         PDF_MEMORY.1,
         "536870912",
         "how much memory a PDF may take while it is made",
+    ),
+    setting(
+        "http_request.allow",
+        Kind::List,
+        "",
+        "whom tasks of type http_request may ask: example.org, *.example.org, example.org:8443, https://example.org/hooks/; none means every public address",
+    ),
+    setting(
+        "http_request.allow_private",
+        Kind::List,
+        "",
+        "networks and hosts whose private addresses tasks of type http_request may reach: 10.1.0.0/16, *.shop.svc.cluster.local",
+    ),
+    setting(
+        "http_request.secrets",
+        Kind::Text,
+        "",
+        "folder of secrets, a file each, which tasks of type http_request name; none means that they have none",
+    ),
+    setting(
+        "exec.command",
+        Kind::Arguments,
+        "",
+        "program that serves tasks of type exec, and its arguments; none means that the type is not served",
+    ),
+    secret(setting("exec.env", Kind::List, "", "variables that it gets: NAME=VALUE")),
+    setting("exec.pass_env", Kind::List, "", "names of the worker's variables that it gets too"),
+    setting("exec.directory", Kind::Text, "", "folder that it runs in; none means the worker's"),
+    number(
+        "exec.timeout_ms",
+        0,
+        COMMAND_MS_MAX,
+        "0",
+        "how long it may take, where the task's own timeout is no less; 0 means that the task's alone counts",
+    ),
+    setting(
+        "handlers",
+        Kind::Handlers,
+        "",
+        "types of one's own: NAME: {command: [PROGRAM, ARGUMENT], env: {NAME: VALUE}, pass_env: [NAME], directory: FOLDER, timeout_ms: N} or NAME: {url: URL, timeout_ms: N}",
     ),
     setting(
         "auth.tokens_file",

@@ -4,6 +4,7 @@ use tidemill_core::QueueName;
 use tidemill_core::suggest::nearest;
 use tidemill_telemetry::Logs;
 
+use super::handlers::{self, Handlers};
 use super::table::{Kind, Setting};
 
 /// A checked value.
@@ -15,10 +16,12 @@ pub enum Value {
     Number(u64),
     /// Several texts.
     List(Vec<String>),
+    /// Types of one's own.
+    Handlers(Handlers),
 }
 
 /// What a secret is shown as.
-const MASK: &str = "***";
+pub(super) const MASK: &str = "***";
 /// What comes before the password of Sentinels.
 const SENTINEL_PASSWORD: &str = "sentinel_password=";
 
@@ -33,6 +36,11 @@ impl Setting {
             Kind::List => Ok(Value::List(
                 text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),
             )),
+            Kind::Arguments if text.is_empty() => Ok(Value::List(Vec::new())),
+            Kind::Arguments => serde_json::from_str(text)
+                .map(Value::List)
+                .map_err(|_| format!("must be a list: [\"python3\", \"/app/handler.py\"], not {shown}")),
+            Kind::Handlers => handlers::parse(text).map(Value::Handlers),
             Kind::Number { min, max } => match text.trim().parse::<u64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(Value::Number(number)),
                 _ => Err(format!("must be a whole number from {min} to {max}, not {shown}")),
@@ -61,7 +69,12 @@ impl Setting {
             Value::Text(text) if self.secret && !text.is_empty() => MASK.to_owned(),
             Value::Text(text) => mask_url(text),
             Value::List(texts) if self.secret && !texts.is_empty() => format!("{MASK} ({})", texts.len()),
+            Value::List(texts) if self.kind == Kind::Arguments && !texts.is_empty() => {
+                serde_json::json!(texts).to_string()
+            }
             Value::List(texts) => texts.join(","),
+            Value::Handlers(handlers) if handlers.is_empty() => String::new(),
+            Value::Handlers(handlers) => handlers::shown(handlers).to_string(),
         }
     }
 }
@@ -73,6 +86,7 @@ impl Value {
             Self::Text(text) => text.as_str().into(),
             Self::Number(number) => (*number).into(),
             Self::List(texts) => texts.clone().into(),
+            Self::Handlers(handlers) => serde_json::json!(handlers),
         }
     }
 }

@@ -7,6 +7,7 @@
 pub mod api;
 pub mod config;
 mod drain;
+mod handlers;
 pub mod operator;
 mod parts;
 mod process;

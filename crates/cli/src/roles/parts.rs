@@ -1,16 +1,15 @@
 //! From settings to the options of each part.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_api::{HealthOptions, Options, WorkerGauge, WorkerProbe};
 use tidemill_executor::{Executor, ExecutorOptions, Registry};
-use tidemill_handlers::{HandlerOptions, PdfOptions, ResizeOptions, SmtpOptions};
+use tidemill_handlers::{HandlerOptions, ResizeOptions};
 use tidemill_telemetry::{LogFormat, LogOptions, Logs};
 
-use crate::args::RENDER_PDF;
+use super::handlers;
 use crate::config::settings::{Log, Settings};
 use crate::exit::usage;
 use crate::output::wants_colour;
@@ -82,37 +81,18 @@ pub(super) fn executor(settings: &Settings, create_queue: bool) -> ExecutorOptio
     }
 }
 
-/// The built-in task types.
+/// The task types that are served: those of the program, and those of one's own.
 pub(super) fn handlers(settings: &Settings) -> anyhow::Result<Arc<Registry>> {
-    let smtp = &settings.smtp;
-    let smtp = SmtpOptions {
-        url: Some(smtp.url.clone()).filter(|url| !url.is_empty()),
-        from: smtp.from.clone(),
-        outbox: PathBuf::from(&smtp.outbox),
-        ca_file: path(&smtp.ca_file),
-        templates: PathBuf::from(&smtp.templates),
-    };
-    let pdf = &settings.generate_pdf;
-    let generate_pdf = PdfOptions {
-        templates: PathBuf::from(&pdf.templates),
-        timeout: Duration::from_millis(pdf.timeout_ms),
-        max_memory_bytes: pdf.max_memory_bytes,
-        renderer: Some(vec![this_program()?, RENDER_PDF.into()]),
-    };
     let options = HandlerOptions {
         objects: settings.objects.options(),
         resize_image: ResizeOptions { max_pixels: settings.resize_image.max_pixels },
-        generate_pdf,
-        smtp,
+        generate_pdf: handlers::generate_pdf(&settings.generate_pdf)?,
+        smtp: handlers::smtp(&settings.smtp),
+        http_request: handlers::http_request(&settings.http_request),
+        exec: handlers::exec(&settings.exec)?,
+        own: handlers::own(&settings.handlers),
     };
     tidemill_handlers::registry(&options).map(Arc::new).map_err(|error| usage(error.to_string()))
-}
-
-/// What starts this very program again, also where its file was replaced meanwhile by a newer one.
-fn this_program() -> anyhow::Result<OsString> {
-    let linux = Path::new("/proc/self/exe");
-    let program = if linux.exists() { linux.to_owned() } else { std::env::current_exe()? };
-    Ok(program.into_os_string())
 }
 
 fn probe(executor: &Executor) -> WorkerProbe {

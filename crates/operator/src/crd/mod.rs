@@ -9,6 +9,7 @@
 mod api;
 mod broker;
 mod defaults;
+mod handlers;
 mod manifest;
 mod policy;
 mod scaling;
@@ -22,6 +23,7 @@ use tidemill_core::QueueName;
 pub use api::{ApiForm, ApiSpec};
 pub use broker::{BrokerSpec, SecretKey, TlsSpec};
 pub use defaults::{BackoffSpec, KeepSpec, RetentionSpec, RetrySpec};
+pub use handlers::{HandlerSpec, HandlerVariable};
 pub use manifest::manifest;
 pub use policy::DeletionPolicy;
 pub use scaling::{ScaleDownSpec, ScaleUpSpec, ScalingMode, ScalingSpec};
@@ -126,6 +128,10 @@ pub struct TaskQueueSpec {
     /// The worker pods.
     #[serde(default)]
     pub worker: WorkerSpec,
+    /// Task types of one's own, beside the built-in ones: each is served by a command in the workers' image, or by a URL.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub handlers: Vec<HandlerSpec>,
     /// How many worker pods there are.
     #[serde(default)]
     pub scaling: ScalingSpec,
@@ -168,6 +174,7 @@ impl Default for TaskQueueSpec {
             queue: None,
             broker: None,
             worker: WorkerSpec::default(),
+            handlers: Vec::new(),
             scaling: ScalingSpec::default(),
             replicas: one(),
             paused: false,

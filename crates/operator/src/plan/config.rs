@@ -1,13 +1,15 @@
 //! The settings of the pods, as a file in a `ConfigMap`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Inputs;
 use super::labels::{Component, metadata, texts};
+use crate::crd::HandlerSpec;
 
 /// The file's name, within the `ConfigMap` and within the folder of the settings.
 pub(super) const FILE: &str = "config.yaml";
@@ -18,7 +20,7 @@ const MILLISECONDS: u32 = 1_000;
 /// The workers' settings: what the resource decides, and nothing that has the right default.
 pub(super) fn config_map(inputs: &Inputs<'_>) -> ConfigMap {
     let worker = &inputs.task_queue.spec.worker;
-    let config = format!(
+    let mut config = format!(
         "app:
   port: {port}
   executor_shutdown_timeout_ms: {shutdown}
@@ -37,7 +39,38 @@ smtp:
         queue = quoted(inputs.queue.as_str()),
         data = super::pod::DATA_FOLDER,
     );
+    config.push_str(&handlers(&inputs.task_queue.spec.handlers));
     named(inputs, &inputs.names().worker, Component::Worker, &config)
+}
+
+/// The section of the types of one's own, a line each, by name: JSON is YAML. Empty where there are none, so that the file of
+/// those who have none stays as it is.
+fn handlers(handlers: &[HandlerSpec]) -> String {
+    if handlers.is_empty() {
+        return String::new();
+    }
+    let lines: BTreeMap<&str, Value> =
+        handlers.iter().map(|handler| (handler.r#type.as_str(), section(handler))).collect();
+    lines.iter().fold("handlers:\n".to_owned(), |mut text, (name, handler)| {
+        // Writing to a String cannot fail.
+        writeln!(text, "  {}: {handler}", quoted(name)).ok();
+        text
+    })
+}
+
+fn section(handler: &HandlerSpec) -> Value {
+    let HandlerSpec { r#type: _, command, url, env, pass_env, directory, timeout_seconds } = handler;
+    let env = env.as_ref().map(|env| env.iter().map(|one| (one.name.clone(), json!(one.value))).collect::<Map<_, _>>());
+    let timeout_ms = timeout_seconds.map(|seconds| seconds.unsigned_abs().saturating_mul(MILLISECONDS.into()));
+    let members = [
+        ("command", command.as_ref().map(|command| json!(command))),
+        ("url", url.as_ref().map(|url| json!(url))),
+        ("env", env.map(Value::from)),
+        ("pass_env", pass_env.as_ref().filter(|names| !names.is_empty()).map(|names| json!(names))),
+        ("directory", directory.as_ref().map(|directory| json!(directory))),
+        ("timeout_ms", timeout_ms.map(Value::from)),
+    ];
+    members.into_iter().filter_map(|(member, value)| Some((member.to_owned(), value?))).collect::<Map<_, _>>().into()
 }
 
 /// A `ConfigMap` that holds this file of settings alone.

@@ -23,6 +23,7 @@ mod scenario_5_by_hand;
 mod scenario_6_mistakes;
 mod scenario_7_failover;
 mod scenario_8_prometheus;
+mod scenario_9_other_languages;
 mod suite;
 mod tools;
 mod wait;
@@ -67,4 +68,9 @@ fn scenario_7_work_goes_on_without_leader_or_api_server_and_the_status_catches_u
 #[test]
 fn scenario_8_prometheus_scrapes_every_part_and_promtool_is_content() {
     scenario(8, scenario_8_prometheus::run);
+}
+
+#[test]
+fn scenario_9_types_of_ones_own_are_served_by_a_python_program_and_by_a_service() {
+    scenario(9, scenario_9_other_languages::run);
 }

@@ -214,6 +214,31 @@ fn the_settings_of_workers_read_as_meant() {
 }
 
 #[test]
+fn the_types_of_ones_own_are_a_section_of_the_settings_in_an_order_of_its_own() {
+    let handlers = json!([
+        {
+            "type": "true", "command": ["python3", "/app/a b.py", "$(rm)"], "directory": "/app", "timeoutSeconds": 60,
+            "env": [{ "name": "MODE", "value": "fast: yes\n# no" }], "passEnv": ["BUCKET_KEY"],
+        },
+        { "type": "notify", "url": "http://hooks.shop.svc/x?y#z" },
+    ]);
+    let settings = |handlers: &Value| Case::own(&json!({ "handlers": handlers })).plan().config_map.data.unwrap();
+    let data = settings(&handlers);
+    let config: Value = serde_yaml_ng::from_str(&data["config.yaml"]).unwrap();
+    let expected = json!({
+        "notify": { "url": "http://hooks.shop.svc/x?y#z" },
+        "true": {
+            "command": ["python3", "/app/a b.py", "$(rm)"], "directory": "/app", "timeout_ms": 60_000,
+            "env": { "MODE": "fast: yes\n# no" }, "pass_env": ["BUCKET_KEY"],
+        },
+    });
+    assert_eq!(config["handlers"], expected);
+    let turned: Vec<&Value> = handlers.as_array().unwrap().iter().rev().collect();
+    assert_eq!(settings(&json!(turned)), data, "the order of the spec rolls no pods");
+    assert!(!settings(&json!([]))["config.yaml"].contains("handlers"));
+}
+
+#[test]
 fn a_queue_that_looks_like_something_else_stays_text_in_the_settings() {
     for name in ["1.0", "true", "null", "0x10", "mails"] {
         let config: Value = serde_yaml_ng::from_str(&format!("name: {}", crate::plan::config::quoted(name))).unwrap();
