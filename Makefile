@@ -13,13 +13,15 @@ help: ## print this
 
 ##@ Test
 
-.PHONY: test test-rust chaos soak test-browser test-chart test-control-plane e2e fmt lint deny deny-advisories
+.PHONY: test test-rust test-docs chaos soak test-browser test-chart test-control-plane e2e fmt lint deny deny-advisories
 test: ## everything that must hold: formatting, lints, licences, all tests, the browser, the image
 	@scripts/test
 test-rust: ## the Rust tests alone, with a Redis and a Valkey of their own
 	@scripts/test rust
 chaos: ## faults under load, every task accounted for; DURATION=10m SEED=1
 	@DURATION=$(DURATION) SEED=$(SEED) scripts/test chaos
+test-docs: ## the documentation: builds as a site, says what the code says, and its tutorial works
+	@scripts/test docs
 test-browser: ## the web page in a real Chromium
 	@scripts/test browser
 test-chart: ## the chart: lints, unit tests of its templates, generated files up to date
@@ -43,15 +45,16 @@ deny-advisories: setup-deny ## known vulnerabilities in dependencies (fetches a 
 
 ##@ Build
 
-.PHONY: image images binary bench bench-peers openapi crds picture clean
+.PHONY: image images binary bench bench-peers openapi crds docs picture clean
 setup: ## install all that building and testing need
 	@scripts/setup
-binary: setup-musl ## the static binary, in dist/
-	@cargo build --release --locked --package tidemill-cli --target $(MUSL)
+binary: setup-musl ## the static binary, in dist/, and that of examples/custom-worker
+	@cargo build --release --locked --package tidemill-cli --package custom-worker --target $(MUSL)
 	@install -D target/$(MUSL)/release/tidemill dist/tidemill
+	@install -D target/$(MUSL)/release/custom-worker dist/custom-worker
 image: setup-image binary ## the images base, app_rest, app_ws, app_html and app_html_ws around that binary, in seconds
 	@$(container) pack
-images: image ## and the broker's and the tests' own images, all of them also as archives in dist/images
+images: image ## and the broker's, the example's and the tests' own images, all of them also as archives in dist/images
 	@scripts/images
 bench: ## measure enqueue, drain and idle latency on both brokers
 	@scripts/with-servers cargo run --release --locked --package tidemill-benches
@@ -64,6 +67,9 @@ crds: ## write the CustomResourceDefinition anew, in crds/ and in the chart
 	@cargo run --quiet --locked --package tidemill-cli -- operator crd > crds/taskqueues.tidemill.dev.yaml.new
 	@mv crds/taskqueues.tidemill.dev.yaml.new crds/taskqueues.tidemill.dev.yaml
 	@scripts/chart crd
+docs: setup-mdbook ## write the reference anew from the code, and build the documentation as a site: target/book
+	@cargo run --quiet --locked --package tidemill-cli --example reference -- docs/src/reference
+	@.tools/mdbook/bin/mdbook build docs
 picture: ## take the picture of the page anew that the README shows: docs/page.png
 	@scripts/setup node browser
 	@cargo build --quiet --locked --package tidemill-cli

@@ -1,11 +1,12 @@
 //! What the end-to-end tests share: the program in a process of its own, requests to it, and its events;
-//! workers that misbehave, and a connection that can be cut.
+//! workers that misbehave, a connection that can be cut, and tutorials that are run.
 //!
 //! Nothing here sleeps for a result: [`until`] waits for a condition with a deadline.
 
 pub mod crew;
 pub mod events;
 pub mod program;
+pub mod tutorial;
 pub mod valve;
 
 use std::time::{Duration, Instant};

@@ -83,7 +83,20 @@ impl Program {
 
     /// Starts it at a port, in a folder that may hold what an earlier one left; does not wait.
     pub fn start_at(role: &str, args: &[&str], port: u16, folder: TempDir) -> anyhow::Result<Self> {
-        let child = Command::new(binary())
+        Self::start_program_at(&binary(), role, args, port, folder)
+    }
+
+    /// Starts another program that takes the same arguments and waits until it is ready: the one of this name that was
+    /// built beside `tidemill`.
+    pub fn start_other(name: &str, role: &str, args: &[&str]) -> anyhow::Result<Self> {
+        let program = binary().with_file_name(name);
+        let program = Self::start_program_at(&program, role, args, free_port()?, TempDir::new()?)?;
+        program.wait_ready();
+        Ok(program)
+    }
+
+    fn start_program_at(program: &Path, role: &str, args: &[&str], port: u16, folder: TempDir) -> anyhow::Result<Self> {
+        let child = Command::new(program)
             .arg(role)
             .args(["--host", "127.0.0.1", "--port", &port.to_string(), "--log-format", "json"])
             .args(args)

@@ -94,7 +94,7 @@ pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) 
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let response = next.run(request).await;
     let route = route.as_deref().unwrap_or(NO_ROUTE);
-    app.metrics.request(method, route, response.status().as_u16(), begun.elapsed());
+    app.metrics.request(method, route, response.status().as_u16(), begun.elapsed(), None);
     response
 }
 

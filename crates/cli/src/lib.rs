@@ -7,14 +7,16 @@
 //!
 //! [`config`] lays the layers of settings over each other, [`roles`] builds the parts of a process from them and ends them
 //! in order, [`client`] speaks to a running server, [`output`] prints for people and for programs, [`exit`] says how
-//! it ended. What tasks are and how they run is the business of the other crates.
+//! it ended. [`reference`] makes pages of the documentation. What tasks are and how they run is the business of the other crates.
 
 pub mod args;
 pub mod client;
 pub mod config;
-pub mod exit;
 pub mod output;
+pub mod reference;
 pub mod roles;
+
+pub use tidemill_process::exit;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use saphyr::{Mapping, Scalar, Yaml, YamlEmitter};
 use serde_json::Value;
+use tidemill_process::logs::wants_colour;
 
 /// How a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -70,11 +71,6 @@ fn yaml(value: &Value) -> Yaml<'_> {
 /// Whether stdout takes colours.
 pub fn colour() -> bool {
     io::stdout().is_terminal() && wants_colour()
-}
-
-/// Whether nobody asked for no colour.
-pub fn wants_colour() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && std::env::var("TERM").as_deref() != Ok("dumb")
 }
 
 /// Columns under capital heads, three spaces apart, as kubectl prints them.

@@ -47,6 +47,10 @@ types! {
     sleep,
 }
 
+#[cfg(test)]
+#[allow(unreachable_pub)] // the macro makes what the crate shows
+mod instructions;
+
 /// What the built-in handlers are told.
 #[derive(Debug, Clone, Default)]
 pub struct HandlerOptions {

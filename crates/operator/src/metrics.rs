@@ -6,9 +6,8 @@ use std::time::Duration;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{Atomic, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Unit;
 use tidemill_telemetry::metrics::{Metrics, names};
 
 /// Bounds of the buckets of reconciliations, in seconds: from one that finds all as it should be to the ten seconds that a
@@ -33,6 +32,14 @@ pub struct TaskQueueFigures {
     pub desired: u32,
     /// Worker pods that are ready.
     pub ready: u32,
+    /// Fewest and most that the autoscaler may choose; `None` where the count is set by hand.
+    pub limits: Option<(u32, u32)>,
+    /// Whether the work asks for more than the most.
+    pub at_max: bool,
+    /// How long a task should wait at most.
+    pub target_wait: Duration,
+    /// Whether the broker answers; `None` before it was asked.
+    pub broker_up: Option<bool>,
     /// Tasks that wait; `None` while the broker does not say.
     pub pending: Option<u64>,
     /// How long the head of the queue has waited, zero when nothing waits; `None` while the broker does not say.
@@ -51,6 +58,11 @@ pub struct OperatorMetrics {
     leader: Gauge,
     desired: PerTaskQueue<u64, AtomicU64>,
     ready: PerTaskQueue<u64, AtomicU64>,
+    min: PerTaskQueue<u64, AtomicU64>,
+    max: PerTaskQueue<u64, AtomicU64>,
+    at_max: PerTaskQueue<u64, AtomicU64>,
+    target_wait: PerTaskQueue<f64, AtomicU64>,
+    broker_up: PerTaskQueue<u64, AtomicU64>,
     pending: PerTaskQueue<u64, AtomicU64>,
     oldest: PerTaskQueue<f64, AtomicU64>,
 }
@@ -66,22 +78,29 @@ impl OperatorMetrics {
             leader: Gauge::default(),
             desired: Family::default(),
             ready: Family::default(),
+            min: Family::default(),
+            max: Family::default(),
+            at_max: Family::default(),
+            target_wait: Family::default(),
+            broker_up: Family::default(),
             pending: Family::default(),
             oldest: Family::default(),
         };
         metrics.register(|registry| {
-            registry.register(names::OPERATOR_RECONCILES, "Reconciliations", own.reconciles.clone());
-            registry.register(names::OPERATOR_RECONCILE_ERRORS, "Reconciliations that failed", own.errors.clone());
-            let (help, duration) = ("How long a reconciliation took", own.duration.clone());
-            registry.register_with_unit(names::OPERATOR_RECONCILE_DURATION, help, Unit::Seconds, duration);
-            registry.register(names::OPERATOR_QUEUE_DEPTH, "Objects that wait for reconciliation", own.depth.clone());
-            registry.register(names::OPERATOR_LEADER, "Whether this operator leads", own.leader.clone());
-            let help = "Worker pods that a TaskQueue should have";
-            registry.register(names::TASKQUEUE_DESIRED, help, own.desired.clone());
-            registry.register(names::TASKQUEUE_READY, "Worker pods of a TaskQueue that are ready", own.ready.clone());
-            registry.register(names::TASKQUEUE_PENDING, "Tasks that wait in a TaskQueue", own.pending.clone());
-            let (help, oldest) = ("How long the head of a TaskQueue has waited", own.oldest.clone());
-            registry.register_with_unit(names::TASKQUEUE_OLDEST, help, Unit::Seconds, oldest);
+            names::OPERATOR_RECONCILES.add(registry, own.reconciles.clone());
+            names::OPERATOR_RECONCILE_ERRORS.add(registry, own.errors.clone());
+            names::OPERATOR_RECONCILE_DURATION.add(registry, own.duration.clone());
+            names::OPERATOR_QUEUE_DEPTH.add(registry, own.depth.clone());
+            names::OPERATOR_LEADER.add(registry, own.leader.clone());
+            names::TASKQUEUE_DESIRED.add(registry, own.desired.clone());
+            names::TASKQUEUE_READY.add(registry, own.ready.clone());
+            names::TASKQUEUE_MIN.add(registry, own.min.clone());
+            names::TASKQUEUE_MAX.add(registry, own.max.clone());
+            names::TASKQUEUE_AT_MAX.add(registry, own.at_max.clone());
+            names::TASKQUEUE_TARGET_WAIT.add(registry, own.target_wait.clone());
+            names::TASKQUEUE_BROKER_UP.add(registry, own.broker_up.clone());
+            names::TASKQUEUE_PENDING.add(registry, own.pending.clone());
+            names::TASKQUEUE_OLDEST.add(registry, own.oldest.clone());
         });
         own
     }
@@ -109,43 +128,55 @@ impl OperatorMetrics {
 
     /// Shows a TaskQueue as it is now. What is not known has no series, rather than an old figure.
     pub fn task_queue(&self, namespace: &str, name: &str, figures: TaskQueueFigures) {
-        let TaskQueueFigures { desired, ready, pending, oldest } = figures;
+        let TaskQueueFigures { desired, ready, limits, at_max, target_wait, broker_up, pending, oldest } = figures;
         let labels = labels(namespace, name);
         self.desired.get_or_create(&labels).set(u64::from(desired));
         self.ready.get_or_create(&labels).set(u64::from(ready));
-        match pending {
-            Some(pending) => {
-                self.pending.get_or_create(&labels).set(pending);
-            }
-            None => {
-                self.pending.remove(&labels);
-            }
-        }
-        match oldest {
-            Some(oldest) => {
-                self.oldest.get_or_create(&labels).set(oldest.as_secs_f64());
-            }
-            None => {
-                self.oldest.remove(&labels);
-            }
-        }
+        show(&self.min, &labels, limits.map(|(min, _)| u64::from(min)));
+        show(&self.max, &labels, limits.map(|(_, max)| u64::from(max)));
+        self.at_max.get_or_create(&labels).set(u64::from(at_max));
+        self.target_wait.get_or_create(&labels).set(target_wait.as_secs_f64());
+        show(&self.broker_up, &labels, broker_up.map(u64::from));
+        show(&self.pending, &labels, pending);
+        show(&self.oldest, &labels, oldest.map(|oldest| oldest.as_secs_f64()));
     }
 
     /// A TaskQueue is gone: its series end.
     pub fn forget(&self, namespace: &str, name: &str) {
         let labels = labels(namespace, name);
-        self.desired.remove(&labels);
-        self.ready.remove(&labels);
-        self.pending.remove(&labels);
-        self.oldest.remove(&labels);
+        for figures in [&self.desired, &self.ready, &self.min, &self.max, &self.at_max, &self.broker_up, &self.pending]
+        {
+            figures.remove(&labels);
+        }
+        for figures in [&self.target_wait, &self.oldest] {
+            figures.remove(&labels);
+        }
     }
 
     /// This operator leads no more: the series of all TaskQueues end, since the next leader shows them.
     pub fn forget_all(&self) {
-        self.desired.clear();
-        self.ready.clear();
-        self.pending.clear();
-        self.oldest.clear();
+        for figures in [&self.desired, &self.ready, &self.min, &self.max, &self.at_max, &self.broker_up, &self.pending]
+        {
+            figures.clear();
+        }
+        for figures in [&self.target_wait, &self.oldest] {
+            figures.clear();
+        }
+    }
+}
+
+/// Shows a figure, or ends its series where there is none.
+fn show<N, A>(figures: &PerTaskQueue<N, A>, labels: &TaskQueueLabels, figure: Option<N>)
+where
+    A: Atomic<N> + Default,
+{
+    match figure {
+        Some(figure) => {
+            figures.get_or_create(labels).set(figure);
+        }
+        None => {
+            figures.remove(labels);
+        }
     }
 }
 
@@ -159,8 +190,16 @@ mod tests {
 
     use super::*;
 
-    const FIGURES: TaskQueueFigures =
-        TaskQueueFigures { desired: 3, ready: 2, pending: Some(40), oldest: Some(Duration::from_millis(1_500)) };
+    const FIGURES: TaskQueueFigures = TaskQueueFigures {
+        desired: 3,
+        ready: 2,
+        limits: Some((1, 9)),
+        at_max: false,
+        target_wait: Duration::from_secs(10),
+        broker_up: Some(true),
+        pending: Some(40),
+        oldest: Some(Duration::from_millis(1_500)),
+    };
 
     fn registered() -> (Metrics, OperatorMetrics) {
         let metrics = Metrics::new("1.2.3");
@@ -212,6 +251,11 @@ mod tests {
         let expected = [
             "tidemill_taskqueue_desired_replicas{namespace=\"shop\",name=\"mail\"} 3",
             "tidemill_taskqueue_ready_replicas{namespace=\"shop\",name=\"mail\"} 2",
+            "tidemill_taskqueue_min_replicas{namespace=\"shop\",name=\"mail\"} 1",
+            "tidemill_taskqueue_max_replicas{namespace=\"shop\",name=\"mail\"} 9",
+            "tidemill_taskqueue_limited_by_max{namespace=\"shop\",name=\"mail\"} 0",
+            "tidemill_taskqueue_target_wait_seconds{namespace=\"shop\",name=\"mail\"} 10.0",
+            "tidemill_taskqueue_broker_up{namespace=\"shop\",name=\"mail\"} 1",
             "tidemill_taskqueue_pending_tasks{namespace=\"shop\",name=\"mail\"} 40",
             "tidemill_taskqueue_oldest_pending_seconds{namespace=\"shop\",name=\"mail\"} 1.5",
         ];
@@ -224,8 +268,9 @@ mod tests {
     fn what_the_broker_does_not_say_has_no_series() {
         let (metrics, own) = registered();
         own.task_queue("shop", "mail", FIGURES);
-        own.task_queue("shop", "mail", TaskQueueFigures { pending: None, oldest: None, ..FIGURES });
-        assert_eq!(samples(&metrics, "tidemill_taskqueue_").len(), 2);
+        let unknown = TaskQueueFigures { limits: None, broker_up: Some(false), pending: None, oldest: None, ..FIGURES };
+        own.task_queue("shop", "mail", unknown);
+        assert_eq!(samples(&metrics, "tidemill_taskqueue_").len(), 5);
         assert!(samples(&metrics, "tidemill_taskqueue_pending").is_empty());
     }
 }

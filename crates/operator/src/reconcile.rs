@@ -22,7 +22,7 @@ use crate::memo::{Memos, key};
 use crate::metrics::{OperatorMetrics, TaskQueueFigures};
 use crate::options::OperatorOptions;
 use crate::plan::{self, BrokerAccess, Inputs, Names, plan};
-use crate::scale::{Mode, Policy};
+use crate::scale::{Limit, Mode, Policy};
 use crate::status::{self, Observed, Trouble};
 use crate::validate::validate;
 
@@ -326,9 +326,19 @@ impl Context {
             Reading::Live(seen) => Some(&seen.stats),
             _ => None,
         };
+        let scaling = &task_queue.spec.scaling;
         let figures = TaskQueueFigures {
             desired: status.scaling.as_ref().map_or(0, |decision| decision.replicas),
             ready: status.ready_replicas.unsigned_abs(),
+            limits: (scaling.mode == ScalingMode::Auto)
+                .then(|| (scaling.min_replicas.unsigned_abs(), scaling.max_replicas.unsigned_abs())),
+            at_max: status.scaling.as_ref().is_some_and(|decision| decision.limited_by == Some(Limit::MaxReplicas)),
+            target_wait: Duration::from_secs(scaling.target_wait_seconds.unsigned_abs().into()),
+            broker_up: match reading {
+                Reading::Waiting => None,
+                Reading::Unreachable { .. } => Some(false),
+                Reading::Conflict(_) | Reading::Unfit(_) | Reading::Live(_) => Some(true),
+            },
             pending: fresh.map(|stats| stats.pending),
             oldest: fresh.map(|stats| Duration::from_millis(stats.oldest_pending_ms.unwrap_or(0))),
         };

@@ -1,14 +1,14 @@
 //! `tidemill healthcheck`: asks a server whether it is ready, for containers that have neither shell nor curl.
 
 use clap::Args;
+use tidemill_process::args::SettingArgs;
+use tidemill_process::{local_url, resolve};
 
 use super::Connection;
 use super::http::Server;
-use crate::args::SettingArgs;
 use crate::config::Role;
 use crate::exit::{Exit, UNREACHABLE, failed};
 use crate::output::print;
-use crate::roles;
 
 const EXAMPLES: &str = "\
 EXAMPLES:
@@ -37,8 +37,8 @@ pub fn run(args: &HealthcheckArgs) -> anyhow::Result<()> {
     let server = if let Some(server) = &args.server {
         server.clone()
     } else {
-        let app = roles::config::resolve(Role::Standalone, &args.settings)?.settings()?.app;
-        roles::local_url(&app.host, app.port)
+        let app = resolve(Role::Standalone, Vec::new(), &args.settings)?.settings()?.app;
+        local_url(&app.host, app.port)
     };
     let (status, text) = Server::new(&Connection { server, token: None })?
         .probe("/readyz")

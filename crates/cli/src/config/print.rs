@@ -61,7 +61,8 @@ pub fn keys(format: Format, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn values(kind: Kind) -> String {
+/// What values a setting takes, in words.
+pub fn values(kind: Kind) -> String {
     match kind {
         Kind::Text | Kind::Given => "text".to_owned(),
         Kind::Number { min, max } => format!("{min} to {max}"),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tidemill_api::Server;
+use tidemill_process::signals::Stop;
+use tidemill_process::{process, queue, store};
 use tidemill_telemetry::metrics::Metrics;
 
-use super::signals::Stop;
-use super::{parts, process, queue, store};
+use super::parts;
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidemill_handlers::objects::{ObjectOptions, S3Options};
 use tidemill_handlers::{CommandOptions, HttpRequestOptions, OwnHandler, PdfOptions, SmtpOptions};
 
 use crate::args::RENDER_PDF;
 use crate::config::handlers::{Handler, Handlers};
-use crate::config::settings::{Exec, GeneratePdf, HttpRequest, Smtp};
+use crate::config::settings::{Exec, GeneratePdf, HttpRequest, ObjectSettings, Smtp};
 use crate::exit::usage;
 
 /// How mail is sent.
@@ -21,6 +22,18 @@ pub(super) fn smtp(smtp: &Smtp) -> SmtpOptions {
         ca_file: given(&smtp.ca_file),
         templates: PathBuf::from(&smtp.templates),
     }
+}
+
+/// Which objects tasks may use.
+pub(super) fn objects(settings: &ObjectSettings) -> ObjectOptions {
+    let optional = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let s3 = S3Options {
+        endpoint: optional(&settings.s3_endpoint),
+        region: optional(&settings.s3_region),
+        access_key_id: optional(&settings.s3_access_key_id),
+        secret_access_key: optional(&settings.s3_secret_access_key),
+    };
+    ObjectOptions { allow: settings.allow.clone(), max_bytes: settings.max_bytes, s3 }
 }
 
 /// How PDFs are made: by this very program, started again.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tidemill_broker::{Access, Authorities};
 use tidemill_operator::{Listen, OperatorError, OperatorOptions, client, crd};
+use tidemill_process::options::process_name;
+use tidemill_process::process;
+use tidemill_process::signals::Stop;
 use tidemill_telemetry::metrics::Metrics;
 
-use super::process;
-use super::signals::Stop;
 use crate::args::{OperatorArgs, OperatorCommand};
 use crate::config::Role;
 use crate::config::settings::Settings;
@@ -96,7 +97,7 @@ fn options(settings: &Settings) -> anyhow::Result<OperatorOptions> {
             .or_else(|| variable("POD_NAMESPACE"))
             .unwrap_or_else(|| "default".to_owned()),
         lease_name: operator.lease_name.clone(),
-        identity: super::parts::process_name(),
+        identity: process_name(),
         cluster: given(&operator.cluster),
         network_policies: operator.network_policies == "on",
     })

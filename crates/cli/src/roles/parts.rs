@@ -1,35 +1,17 @@
-//! From settings to the options of each part.
+//! From settings to the options of the parts that the program alone has.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_api::{HealthOptions, Options, WorkerGauge, WorkerProbe};
-use tidemill_executor::{Executor, ExecutorOptions, Registry};
+use tidemill_api::Options;
+use tidemill_executor::{Executor, Registry};
 use tidemill_handlers::{HandlerOptions, ResizeOptions};
-use tidemill_telemetry::{LogFormat, LogOptions, Logs};
+use tidemill_process::options::{path, probe};
 
 use super::handlers;
-use crate::config::settings::{Log, Settings};
+use crate::config::settings::Settings;
 use crate::exit::usage;
-use crate::output::wants_colour;
-
-/// Sets logging up.
-pub(super) fn logs(log: &Log) -> anyhow::Result<Logs> {
-    let options = LogOptions {
-        level: log.level.clone(),
-        format: match log.format.as_str() {
-            "text" => LogFormat::Text,
-            "json" => LogFormat::Json,
-            _ => LogFormat::Auto,
-        },
-        color: wants_colour() && std::io::IsTerminal::is_terminal(&std::io::stderr()),
-        file: path(&log.file),
-        file_max_bytes: log.file_max_bytes,
-        files: log.files,
-    };
-    Ok(Logs::start(&options)?)
-}
 
 /// The options of the API. `executor` is the one of this process.
 pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::Result<Options> {
@@ -55,36 +37,10 @@ pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::R
     })
 }
 
-/// The options of what a worker shows.
-pub(super) fn health(settings: &Settings, executor: &Executor) -> HealthOptions {
-    HealthOptions {
-        host: settings.app.host.clone(),
-        port: settings.app.port,
-        queue: settings.queue.name.clone(),
-        http_shutdown_timeout: Duration::from_millis(settings.app.fiber_shutdown_timeout_ms),
-        tokens_file: path(&settings.auth.tokens_file),
-        tokens: settings.auth.tokens.clone(),
-        worker: Some(probe(executor)),
-    }
-}
-
-/// The options of the executor.
-pub(super) fn executor(settings: &Settings, create_queue: bool) -> ExecutorOptions {
-    ExecutorOptions {
-        slots: settings.executor_service.workers_limit,
-        shutdown_timeout: Duration::from_millis(settings.app.executor_shutdown_timeout_ms),
-        worker_name: process_name(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        create_queue,
-        settings: settings.queue.settings,
-        ..ExecutorOptions::new(settings.queue.name.clone())
-    }
-}
-
 /// The task types that are served: those of the program, and those of one's own.
 pub(super) fn handlers(settings: &Settings) -> anyhow::Result<Arc<Registry>> {
     let options = HandlerOptions {
-        objects: settings.objects.options(),
+        objects: handlers::objects(&settings.objects),
         resize_image: ResizeOptions { max_pixels: settings.resize_image.max_pixels },
         generate_pdf: handlers::generate_pdf(&settings.generate_pdf)?,
         smtp: handlers::smtp(&settings.smtp),
@@ -93,32 +49,4 @@ pub(super) fn handlers(settings: &Settings) -> anyhow::Result<Arc<Registry>> {
         own: handlers::own(&settings.handlers),
     };
     tidemill_handlers::registry(&options).map(Arc::new).map_err(|error| usage(error.to_string()))
-}
-
-fn probe(executor: &Executor) -> WorkerProbe {
-    let (status, pulse) = (executor.status(), executor.pulse());
-    Arc::new(move || {
-        let status = status.borrow();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        WorkerGauge {
-            slots: count(status.slots),
-            busy: count(status.active.min(status.slots)),
-            taking: status.is_registered() && !status.draining,
-            still_for: pulse.still_for(),
-        }
-    })
-}
-
-fn path(text: &str) -> Option<PathBuf> {
-    (!text.is_empty()).then(|| PathBuf::from(text))
-}
-
-/// The pod, or the host and the process.
-pub(super) fn process_name() -> String {
-    let pod = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
-    pod.unwrap_or_else(|| {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let host = host.trim();
-        format!("{}-{}", if host.is_empty() { "host" } else { host }, std::process::id())
-    })
 }

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tidemill_api::Server;
 use tidemill_executor::Executor;
+use tidemill_process::signals::Stop;
+use tidemill_process::{drain, options, process, queue, store};
 use tidemill_telemetry::metrics::Metrics;
 
-use super::signals::Stop;
-use super::{drain, parts, process, queue, store};
+use super::parts;
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
@@ -21,10 +22,10 @@ async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()
     let stop = Stop::default();
     let _listening = stop.listen()?;
     let broker = store::open(&settings.access())?;
-    let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
-    let options = parts::api(&settings, Some(&executor))?;
+    let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, options::executor(&settings, true));
+    let api = parts::api(&settings, Some(&executor))?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;
+    let server = store::or_close(Server::bind(api, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Standalone, &settings, server.local_addr(), &broker.describe());
 
     let ends = stop.clone();

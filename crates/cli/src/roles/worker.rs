@@ -1,14 +1,9 @@
-//! The executor of one queue, with health and metrics beside it.
+//! The executor of one queue, with the built-in task types.
 
-use std::sync::Arc;
+use tidemill_process::signals::Stop;
+use tidemill_process::{process, worker};
 
-use tidemill_api::HealthServer;
-use tidemill_executor::Executor;
-use tidemill_telemetry::metrics::Metrics;
-use tokio_util::sync::CancellationToken;
-
-use super::signals::Stop;
-use super::{drain, parts, process, store};
+use super::parts;
 use crate::args::ServerArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
@@ -21,29 +16,5 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
 async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open_shared(&settings.access(), Role::Worker)?;
-    let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, parts::executor(&settings, true));
-    let options = parts::health(&settings, &executor);
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let server = store::or_close(HealthServer::bind(options, broker.clone(), metrics).await, &broker).await?;
-    process::announce(Role::Worker, &settings, server.local_addr(), &broker.describe());
-
-    // Health is shown until the last task has ended or gone back.
-    let (ends, done, health) = (stop.clone(), CancellationToken::new(), server.health());
-    let last = done.clone();
-    let running = tokio::spawn(async move {
-        let _whatever_ends_it = (ends.stop.clone().drop_guard(), last.drop_guard());
-        executor.run(ends.stop, ends.abort).await
-    });
-    let contact = async {
-        store::first_contact(broker.clone(), stop.stop.clone()).await?;
-        stop.stop.cancelled().await;
-        health.drain();
-        Ok(())
-    };
-    let result = process::together(&stop, contact, server.run(done)).await;
-    let report = running.await?;
-    store::close(&broker).await;
-    drain::tell(&report);
-    result
+    worker::serve(&settings, parts::handlers(&settings)?, stop).await
 }

@@ -23,6 +23,8 @@ pub(crate) const TIDEMILL: &str = "tidemill/base";
 pub(crate) const VALKEY: &str = "tidemill/valkey";
 /// The image of pods that talk to the API.
 pub(crate) const TOOLS: &str = "localhost/tidemill/tools:latest";
+/// The image of examples/custom-worker.
+pub(crate) const CUSTOM_WORKER: &str = "localhost/tidemill/custom-worker:latest";
 /// The tag of the version that is installed.
 pub(crate) const TAG: &str = "e2e";
 /// The tag of the version that it is updated to.

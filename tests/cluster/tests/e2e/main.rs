@@ -15,6 +15,8 @@ mod load;
 mod process;
 mod queue;
 mod release;
+mod scenario_10_own_worker;
+mod scenario_11_tutorial;
 mod scenario_1_install;
 mod scenario_2_http;
 mod scenario_3_burst;
@@ -73,4 +75,14 @@ fn scenario_8_prometheus_scrapes_every_part_and_promtool_is_content() {
 #[test]
 fn scenario_9_types_of_ones_own_are_served_by_a_python_program_and_by_a_service() {
     scenario(9, scenario_9_other_languages::run);
+}
+
+#[test]
+fn scenario_10_a_worker_of_ones_own_runs_the_tasks_of_a_taskqueue() {
+    scenario(10, scenario_10_own_worker::run);
+}
+
+#[test]
+fn scenario_11_the_tutorial_of_the_cluster_works_as_it_stands() {
+    scenario(11, scenario_11_tutorial::run);
 }

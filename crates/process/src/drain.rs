@@ -6,7 +6,7 @@ use tidemill_executor::Report;
 const NAMED: usize = 20;
 
 /// The last words of an executor.
-pub(super) fn tell(report: &Report) {
+pub fn tell(report: &Report) {
     let Report { settled, released, unsettled } = report;
     if unsettled.is_empty() {
         tracing::info!(settled, released, "stopped: what ran has ended or went back to the queue");

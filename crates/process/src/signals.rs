@@ -6,16 +6,16 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// What the signals (or a part that failed) say.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Stop {
+pub struct Stop {
     /// Drain.
-    pub(super) stop: CancellationToken,
+    pub stop: CancellationToken,
     /// End at once.
-    pub(super) abort: CancellationToken,
+    pub abort: CancellationToken,
 }
 
 impl Stop {
     /// Listens for signals for as long as the handle is kept.
-    pub(super) fn listen(&self) -> std::io::Result<AbortOnDropHandle<()>> {
+    pub fn listen(&self) -> std::io::Result<AbortOnDropHandle<()>> {
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let Self { stop, abort } = self.clone();

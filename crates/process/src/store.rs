@@ -19,7 +19,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Opens the store. One that can never serve ends the program; one that is away does not.
-pub(super) fn open(access: &Access) -> anyhow::Result<Arc<dyn Broker>> {
+pub fn open(access: &Access) -> anyhow::Result<Arc<dyn Broker>> {
     tidemill_broker::connect_with(access).map_err(|error| match error {
         BrokerError::Unfit(reason) => usage(reason),
         other => anyhow::Error::new(other).context(format!("the store at {} cannot be opened", access.shown_url())),
@@ -28,7 +28,7 @@ pub(super) fn open(access: &Access) -> anyhow::Result<Arc<dyn Broker>> {
 
 /// Opens a store that `role` shares with other processes. A folder is held by one process alone, so that no worker would
 /// ever see what an API took in.
-pub(super) fn open_shared(access: &Access, role: Role) -> anyhow::Result<Arc<dyn Broker>> {
+pub fn open_shared(access: &Access, role: Role) -> anyhow::Result<Arc<dyn Broker>> {
     if access.url.starts_with("sqlite:") {
         return Err(usage(format!(
             "tidemill {role} needs a store that it can share with other processes, and {url} is for one alone: name a \
@@ -42,7 +42,7 @@ pub(super) fn open_shared(access: &Access, role: Role) -> anyhow::Result<Arc<dyn
 
 /// Waits for the first contact. The error says why the store can never serve; that it is away for now, the API and the
 /// executor say themselves.
-pub(super) async fn first_contact(broker: Arc<dyn Broker>, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn first_contact(broker: Arc<dyn Broker>, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         match timeout(PING_TIMEOUT, broker.ping()).await {
             Ok(Ok(())) => return Ok(()),
@@ -58,14 +58,14 @@ pub(super) async fn first_contact(broker: Arc<dyn Broker>, stop: CancellationTok
 }
 
 /// Lets go of the store.
-pub(super) async fn close(broker: &Arc<dyn Broker>) {
+pub async fn close(broker: &Arc<dyn Broker>) {
     if timeout(CLOSE_TIMEOUT, broker.close()).await.is_err() {
         tracing::warn!("the broker did not close in time");
     }
 }
 
 /// The server that was bound. Where it was not, the store is let go before that is told.
-pub(super) async fn or_close<S>(server: Result<S, BindError>, broker: &Arc<dyn Broker>) -> anyhow::Result<S> {
+pub async fn or_close<S>(server: Result<S, BindError>, broker: &Arc<dyn Broker>) -> anyhow::Result<S> {
     match server {
         Ok(server) => Ok(server),
         Err(error) => {

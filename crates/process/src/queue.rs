@@ -13,14 +13,14 @@ use tidemill_core::QueueSettings;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::process::Chosen;
 use crate::config::settings::Queue;
+use crate::process::Chosen;
 
 /// How often it is tried again while the store is away.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes the queue as the configuration wants it, as soon as the store answers.
-pub(super) async fn settle(
+pub async fn settle(
     broker: &Arc<dyn Broker>,
     queue: &Queue,
     chosen: &Chosen,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use tidemill_broker::{Access, Authorities};
 use tidemill_core::{QueueName, QueueSettings};
-use tidemill_handlers::objects::{ObjectOptions, S3Options};
 
 use super::handlers::Handlers;
 
@@ -198,24 +197,17 @@ pub struct ObjectSettings {
     pub s3_secret_access_key: String,
 }
 
-impl ObjectSettings {
-    /// The same, as the handlers take it.
-    pub fn options(&self) -> ObjectOptions {
-        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-        let s3 = S3Options {
-            endpoint: given(&self.s3_endpoint),
-            region: given(&self.s3_region),
-            access_key_id: given(&self.s3_access_key_id),
-            secret_access_key: given(&self.s3_secret_access_key),
-        };
-        ObjectOptions { allow: self.allow.clone(), max_bytes: self.max_bytes, s3 }
-    }
-}
-
 /// Without the key.
 impl fmt::Debug for ObjectSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.options().fmt(f)
+        let Self { allow, max_bytes, s3_endpoint, s3_region, s3_access_key_id, s3_secret_access_key: _ } = self;
+        f.debug_struct("ObjectSettings")
+            .field("allow", allow)
+            .field("max_bytes", max_bytes)
+            .field("s3_endpoint", s3_endpoint)
+            .field("s3_region", s3_region)
+            .field("s3_access_key_id", s3_access_key_id)
+            .finish_non_exhaustive()
     }
 }
 

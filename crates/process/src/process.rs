@@ -9,37 +9,37 @@ use tidemill_api::ServeError;
 use crate::args::SettingArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
-
-use super::signals::Stop;
-use super::{config, local_url, parts};
+use crate::logs::{log_panics, logs};
+use crate::signals::Stop;
+use crate::{local_url, resolve};
 
 /// How long blocking work may outlive everything else before the process ends without it.
 const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What was set of a queue's settings, as JSON.
-pub(super) type Chosen = serde_json::Map<String, serde_json::Value>;
+pub type Chosen = serde_json::Map<String, serde_json::Value>;
 
 /// Resolves the settings, starts logs and runtime, runs `serve` to its end and flushes the logs.
-pub(super) fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
+pub fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
 where
     F: FnOnce(Settings, Chosen) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
-    let config = config::resolve(role, args)?;
+    let config = resolve(role, Vec::new(), args)?;
     let settings = config.settings()?;
-    let logs = parts::logs(&settings.log)?;
+    let logging = logs(&settings.log)?;
     log_panics();
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(settings, config.chosen_queue_settings()));
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
-    drop(logs);
+    drop(logging);
     result
 }
 
 /// Each connection is an open file, and the usual limit of 1,024 is far below what the API grants: it is raised as far as
 /// this process may raise it.
-fn raise_open_files() {
+pub fn raise_open_files() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => {
@@ -49,7 +49,7 @@ fn raise_open_files() {
 }
 
 /// Says where the process is found, and warns of a door that stands open.
-pub(super) fn announce(role: Role, settings: &Settings, address: Option<SocketAddr>, broker: &str) {
+pub fn announce(role: Role, settings: &Settings, address: Option<SocketAddr>, broker: &str) {
     let address = address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.app.port)));
     let url = format!("{}/", local_url(&address.ip().to_string(), address.port()));
     tracing::info!(
@@ -68,7 +68,7 @@ pub(super) fn announce(role: Role, settings: &Settings, address: Option<SocketAd
 }
 
 /// Runs the contact with the store and the HTTP server until both have ended. What fails stops the process.
-pub(super) async fn together(
+pub async fn together(
     stop: &Stop,
     contact: impl Future<Output = anyhow::Result<()>>,
     http: impl Future<Output = Result<(), ServeError>>,
@@ -91,13 +91,4 @@ pub(super) async fn together(
     let (contact, http) = tokio::join!(contact, http);
     contact?;
     Ok(http?)
-}
-
-/// A panic is a line of the log like any other, so that it is found where people look.
-fn log_panics() {
-    std::panic::set_hook(Box::new(|info| {
-        let message = info.payload_as_str().unwrap_or("a panic without a message");
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, panic = message, "a part of the program panicked");
-    }));
 }

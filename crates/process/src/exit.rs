@@ -50,11 +50,16 @@ pub fn code(result: anyhow::Result<()>) -> ExitCode {
     if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
-    let code = match (error.downcast_ref::<Exit>(), error.downcast_ref::<Faults>()) {
+    let code = code_of(&error);
+    // Where stderr is gone too, the code is all that is left to say.
+    writeln!(io::stderr(), "tidemill: {error:#}").map_or(ExitCode::from(code), |()| ExitCode::from(code))
+}
+
+/// The code that an error ends a process with.
+pub fn code_of(error: &anyhow::Error) -> u8 {
+    match (error.downcast_ref::<Exit>(), error.downcast_ref::<Faults>()) {
         (Some(exit), _) => exit.code,
         (_, Some(_)) => USAGE,
         _ => FAILED,
-    };
-    // Where stderr is gone too, the code is all that is left to say.
-    writeln!(io::stderr(), "tidemill: {error:#}").map_or(ExitCode::from(code), |()| ExitCode::from(code))
+    }
 }
