@@ -19,24 +19,24 @@ pub(super) fn smtp(smtp: &Smtp) -> SmtpOptions {
         url: Some(smtp.url.clone()).filter(|url| !url.is_empty()),
         from: smtp.from.clone(),
         outbox: PathBuf::from(&smtp.outbox),
-        ca_file: path(&smtp.ca_file),
+        ca_file: given(&smtp.ca_file),
         templates: PathBuf::from(&smtp.templates),
     }
 }
 
 /// Which objects tasks may use.
 pub(super) fn objects(settings: &ObjectSettings) -> ObjectOptions {
-    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let optional = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
     let s3 = S3Options {
-        endpoint: given(&settings.s3_endpoint),
-        region: given(&settings.s3_region),
-        access_key_id: given(&settings.s3_access_key_id),
-        secret_access_key: given(&settings.s3_secret_access_key),
+        endpoint: optional(&settings.s3_endpoint),
+        region: optional(&settings.s3_region),
+        access_key_id: optional(&settings.s3_access_key_id),
+        secret_access_key: optional(&settings.s3_secret_access_key),
     };
     ObjectOptions { allow: settings.allow.clone(), max_bytes: settings.max_bytes, s3 }
 }
 
-/// How PDFs are made.
+/// How PDFs are made: by this very program, started again.
 pub(super) fn generate_pdf(settings: &GeneratePdf) -> anyhow::Result<PdfOptions> {
     Ok(PdfOptions {
         templates: PathBuf::from(&settings.templates),
@@ -46,7 +46,7 @@ pub(super) fn generate_pdf(settings: &GeneratePdf) -> anyhow::Result<PdfOptions>
     })
 }
 
-/// What starts this very program again, also where its file was replaced meanwhile by a newer one.
+/// What starts this program again, also where its file was replaced meanwhile by a newer one.
 fn this_program() -> anyhow::Result<OsString> {
     let linux = Path::new("/proc/self/exe");
     let program = if linux.exists() { linux.to_owned() } else { std::env::current_exe()? };
@@ -58,7 +58,7 @@ pub(super) fn http_request(settings: &HttpRequest) -> HttpRequestOptions {
     HttpRequestOptions {
         allow: settings.allow.clone(),
         allow_private: settings.allow_private.clone(),
-        secrets: path(&settings.secrets),
+        secrets: given(&settings.secrets),
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn exec(settings: &Exec) -> anyhow::Result<Option<CommandOptions>> {
         command: settings.command.clone(),
         env: settings.env.iter().map(variable).collect::<Result<BTreeMap<_, _>, _>>()?,
         pass_env: settings.pass_env.clone(),
-        directory: path(&settings.directory),
+        directory: given(&settings.directory),
         timeout: Some(settings.timeout_ms).filter(|&limit| limit != 0).map(Duration::from_millis),
     }))
 }
@@ -99,7 +99,6 @@ fn served_by(handler: &Handler) -> OwnHandler {
     }
 }
 
-/// The path that a setting names; none where it is empty.
-fn path(text: &str) -> Option<PathBuf> {
+fn given(text: &str) -> Option<PathBuf> {
     (!text.is_empty()).then(|| PathBuf::from(text))
 }

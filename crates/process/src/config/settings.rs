@@ -203,11 +203,13 @@ pub struct ObjectSettings {
 /// Without the key.
 impl fmt::Debug for ObjectSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { allow, max_bytes, s3_endpoint, s3_region, s3_access_key_id, s3_secret_access_key: _ } = self;
         f.debug_struct("ObjectSettings")
-            .field("allow", &self.allow)
-            .field("max_bytes", &self.max_bytes)
-            .field("s3_endpoint", &self.s3_endpoint)
-            .field("s3_region", &self.s3_region)
+            .field("allow", allow)
+            .field("max_bytes", max_bytes)
+            .field("s3_endpoint", s3_endpoint)
+            .field("s3_region", s3_region)
+            .field("s3_access_key_id", s3_access_key_id)
             .finish_non_exhaustive()
     }
 }
