@@ -1,19 +1,25 @@
 //! What the end-to-end tests share: the program in a process of its own, requests to it, and its events;
-//! workers that misbehave, a connection that can be cut, and tutorials that are run.
+//! workers that misbehave, a connection that can be cut, and tutorials that are run; a collector of traces, and what metrics say.
 //!
 //! Nothing here sleeps for a result: [`until`] waits for a condition with a deadline.
 
+pub mod collector;
 pub mod crew;
 pub mod events;
+pub mod mixture;
 pub mod program;
+pub mod scrape;
 pub mod tutorial;
 pub mod valve;
 
 use std::time::{Duration, Instant};
 
+pub use collector::{Collector, Span};
 pub use crew::{Crew, Entry};
 pub use events::Events;
+pub use mixture::Mixture;
 pub use program::{Answer, Program};
+pub use scrape::Scrape;
 pub use tidemill_broker::conformance::server::RedisServer;
 pub use valve::Valve;
 

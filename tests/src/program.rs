@@ -159,6 +159,20 @@ impl Program {
         answer(self.agent.post(self.url(path)).header("content-type", "application/json").send(body)?)
     }
 
+    /// `POST path` with a JSON body and headers.
+    pub fn post_with(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> anyhow::Result<Answer> {
+        let mut request = self.agent.post(self.url(path)).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request.send(body)?)
+    }
+
+    /// `PUT path` with a JSON body.
+    pub fn put(&self, path: &str, body: &str) -> anyhow::Result<Answer> {
+        answer(self.agent.put(self.url(path)).header("content-type", "application/json").send(body)?)
+    }
+
     /// `DELETE path`.
     pub fn delete(&self, path: &str) -> anyhow::Result<Answer> {
         answer(self.agent.delete(self.url(path)).call()?)

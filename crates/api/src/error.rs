@@ -42,6 +42,11 @@ impl Refusal {
         *self.problem
     }
 
+    /// The sort of problem in one word, for traces.
+    pub(crate) fn kind(&self) -> &str {
+        self.problem.kind.rsplit('/').next().unwrap_or_default()
+    }
+
     /// 400 for what is wrong at `pointer`.
     pub(crate) fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let mut faults = Faults::default();

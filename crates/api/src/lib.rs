@@ -18,6 +18,7 @@ mod health;
 mod json;
 mod maintenance;
 mod metrics;
+mod observed;
 mod openapi;
 mod options;
 mod origin;

@@ -1,16 +1,14 @@
-//! `/metrics`, in both of its forms, and the count of requests.
+//! `/metrics`, in both of its forms.
 
 use axum::Json;
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
-use axum::middleware::Next;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use futures::stream;
 use serde::{Deserialize, Serialize};
 use tidemill_core::{Problem, QueueName, QueueStats};
 use tidemill_telemetry::metrics::TextFormat;
-use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::error::{Answer, Refusal};
@@ -21,8 +19,6 @@ use crate::state::{App, Deadline, within};
 const QUEUES_MAX: usize = 1_000;
 /// Queues read from the store at a time.
 const READS_AT_ONCE: usize = 16;
-/// The route under which requests are counted that match none: paths are anyone's invention.
-const NO_ROUTE: &str = "other";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -78,24 +74,6 @@ pub(crate) async fn metrics(
 /// The metrics of a port of their own: always text.
 pub(crate) async fn metrics_text(State(app): State<App>, headers: HeaderMap) -> Answer<Response> {
     text(&app, accepted(&headers).unwrap_or(TextFormat::Plain)).await
-}
-
-/// Counts every request by the pattern of its route.
-pub(crate) async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
-    let begun = Instant::now();
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        _ => "other",
-    };
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let response = next.run(request).await;
-    let route = route.as_deref().unwrap_or(NO_ROUTE);
-    app.metrics.request(method, route, response.status().as_u16(), begun.elapsed(), None);
-    response
 }
 
 async fn figures(app: &App, queue: Option<String>) -> Answer<Response> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_core::{QueueName, QueueSettings};
+use tidemill_telemetry::LogLevel;
 
 /// Which parts of the application are served. What a form leaves out answers 404.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,8 @@ pub struct Options {
     pub queue_metrics: bool,
     /// The executor of this process, where it has one.
     pub worker: Option<WorkerProbe>,
+    /// What this process logs, where that may be changed by way of the API.
+    pub log_level: Option<LogLevel>,
 }
 
 impl Default for Options {
@@ -139,6 +142,7 @@ impl Default for Options {
             metrics_port: None,
             queue_metrics: false,
             worker: None,
+            log_level: None,
         }
     }
 }
@@ -160,11 +164,14 @@ pub struct HealthOptions {
     pub tokens: Vec<String>,
     /// The executor of this process.
     pub worker: Option<WorkerProbe>,
+    /// As in [`Options::log_level`].
+    pub log_level: Option<LogLevel>,
 }
 
 impl From<HealthOptions> for Options {
     fn from(options: HealthOptions) -> Self {
-        let HealthOptions { host, port, queue, http_shutdown_timeout, tokens_file, tokens, worker } = options;
+        let HealthOptions { host, port, queue, http_shutdown_timeout, tokens_file, tokens, worker, log_level } =
+            options;
         Self {
             host,
             port,
@@ -174,6 +181,7 @@ impl From<HealthOptions> for Options {
             tokens_file,
             tokens,
             worker,
+            log_level,
             ..Self::default()
         }
     }

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::error::{Answer, problem_response};
 use crate::state::App;
-use crate::{auth, health, metrics, openapi, origin, rest, ui, v1, ws};
+use crate::{auth, health, metrics, observed, openapi, origin, rest, ui, v1, ws};
 
 /// All routes that the OpenAPI document describes, whatever the form.
 pub(crate) fn described() -> OpenApiRouter<App> {
@@ -47,10 +47,11 @@ pub(crate) fn metrics_alone(app: &App) -> Router {
     dressed(router.merge(Router::from(open())).fallback(nothing), app)
 }
 
-/// Metrics in both forms, and health: what a worker shows.
+/// Metrics in both forms, the log level, and health: what a worker shows.
 pub(crate) fn health_alone(app: &App) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics::metrics))
+        .merge(Router::from(v1::process()))
         .route_layer(from_fn_with_state(app.clone(), auth::guard));
     dressed(guarded.merge(Router::from(open())).fallback(nothing), app)
 }
@@ -77,7 +78,7 @@ fn dressed(router: Router<App>, app: &App) -> Router {
     let inner = router
         .layer(from_fn_with_state(app.clone(), origin::guard))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), metrics::count))
+        .layer(from_fn_with_state(app.clone(), observed::observe))
         .with_state(app.clone());
     // The framework adds `Allow` outside of all layers of the router that it belongs to.
     Router::new().fallback_service(inner).layer(map_response(as_problem))

@@ -158,6 +158,12 @@ impl HealthServer {
 async fn finish(app: App, mut parts: JoinSet<()>, stop: CancellationToken) -> Result<(), ServeError> {
     let (fresh, stopped) = (app.clone(), stop.clone());
     parts.spawn(async move { fresh.tokens.keep_fresh(stopped).await });
+    if let Some(level) = app.options.log_level.clone() {
+        let stopped = stop.clone();
+        parts.spawn(async move {
+            stopped.run_until_cancelled(level.keep()).await;
+        });
+    }
     while let Some(Some(ended)) = stop.run_until_cancelled(parts.join_next()).await {
         ended?;
     }

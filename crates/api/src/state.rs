@@ -95,7 +95,7 @@ impl App {
     ) -> Self {
         let page = Page::new(&options);
         Self(Arc::new(Shared {
-            hub: Hub::new(broker.clone()),
+            hub: Hub::new(broker.clone(), metrics.ws_messages_behind()),
             health: Arc::new(Health::new(broker.describe(), options.worker.clone())),
             broker,
             options,

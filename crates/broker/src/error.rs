@@ -84,6 +84,23 @@ impl BrokerError {
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
+
+    /// What sort of error it is, in one word of a fixed few, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable { .. } => "unavailable",
+            Self::UnknownQueue { .. } => "unknown_queue",
+            Self::QueueFull { .. } => "queue_full",
+            Self::TaskExists { .. } => "task_exists",
+            Self::DuplicateId(_) => "duplicate_id",
+            Self::BadCursor(_) => "bad_cursor",
+            Self::BadOwner(_) => "bad_owner",
+            Self::StoreFull { .. } => "store_full",
+            Self::Unfit(_) => "unfit",
+            Self::Unreadable { .. } => "unreadable",
+            Self::Store { .. } => "store",
+        }
+    }
 }
 
 fn list(ids: &[TaskId]) -> String {

@@ -7,13 +7,15 @@
 //! ```
 //!
 //! [`Broker`] is the contract. Two stores keep it: [`redis`] (Redis and Valkey, 7 or later) and [`embedded`] (SQLite).
-//! The same suite, [`conformance`], proves both, a random walk against an in-memory model included. This crate knows
+//! The same suite, [`conformance`], proves both, a random walk against an in-memory model included. [`Measured`] times whichever it
+//! is. This crate knows
 //! what a task is (from `tidemill-core`) and nothing of handlers, HTTP or Kubernetes.
 
 pub mod connect;
 pub mod contract;
 pub mod embedded;
 pub mod error;
+pub mod measured;
 pub mod redis;
 pub mod subscription;
 
@@ -26,4 +28,5 @@ pub use contract::{
     Requeued, Settled,
 };
 pub use error::{BrokerError, Result};
+pub use measured::{Call, Measured};
 pub use subscription::{Delivery, Publisher, Subscription};

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use saphyr::{Mapping, Scalar, Yaml, YamlEmitter};
 use serde_json::Value;
-use tidemill_process::logs::wants_colour;
+use tidemill_process::sight::wants_colour;
 
 /// How a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

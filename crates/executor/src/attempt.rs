@@ -98,6 +98,19 @@ pub(crate) enum End {
     Unserved,
 }
 
+impl End {
+    /// What sort of failure it is and in which words, for its trace. What was stopped has not failed.
+    pub(crate) fn failure(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Succeeded(_) | Self::Stopped(_) | Self::Unserved => None,
+            Self::Failed(error) if error.is_permanent() => Some(("permanent", error.message())),
+            Self::Failed(error) => Some(("transient", error.message())),
+            Self::Panicked(message) => Some(("panic", message)),
+            Self::TimedOut => Some(("timeout", "it took longer than it may")),
+        }
+    }
+}
+
 /// Runs `handler` to its end, or until it is stopped or late and a grace has passed. A handler that returns `Ok` has
 /// done the work, however late.
 pub(crate) async fn supervise(handler: Arc<dyn Handler>, cx: Context, stop: Arc<Stop>) -> End {

@@ -7,6 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tidemill_core::{Claim, ClaimToken, Priority, QueueName, Record, RequestId, TaskId, TaskType, WorkerId};
+use tidemill_telemetry::subject::{Fields, Subject, about_blocking};
+use tidemill_telemetry::traceparent::trace_id;
+use tidemill_telemetry::traces;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +28,20 @@ struct Attempt {
     deadline: Instant,
     stop: Arc<Stop>,
     progress: Arc<Board>,
+    /// The span of this attempt, where its trace is recorded.
+    trace: Option<traces::Attempt>,
+}
+
+impl Subject for Attempt {
+    fn fields(&self) -> Fields<'_> {
+        Fields {
+            queue: self.queue.as_str(),
+            task: self.claim.task.as_str(),
+            task_type: self.claim.record.task_type.as_str(),
+            attempt: self.claim.attempt,
+            trace_id: trace_id(self.claim.record.traceparent.as_deref()),
+        }
+    }
 }
 
 impl Context {
@@ -35,7 +52,18 @@ impl Context {
         stop: Arc<Stop>,
         progress: Arc<Board>,
     ) -> Self {
-        Self(Arc::new(Attempt { queue, claim, deadline, stop, progress }))
+        let trace = traces::attempt(&queue, &claim);
+        Self(Arc::new(Attempt { queue, claim, deadline, stop, progress, trace }))
+    }
+
+    /// What its lines in the log are about.
+    pub(crate) fn subject(&self) -> Arc<dyn Subject> {
+        self.0.clone()
+    }
+
+    /// The span of this attempt, where its trace is recorded.
+    pub(crate) fn trace(&self) -> Option<&traces::Attempt> {
+        self.0.trace.as_ref()
     }
 
     /// A context that belongs to no executor, to try a handler in a test: the first attempt of a task of the default
@@ -108,9 +136,11 @@ impl Context {
         })
     }
 
-    /// The trace that the task belongs to (W3C `traceparent`), where it came with one.
+    /// The trace that the task belongs to (W3C `traceparent`), to be sent along to whomever the handler calls: that of this
+    /// attempt where it is recorded, else the one that the task came with, if any.
     pub fn traceparent(&self) -> Option<&str> {
-        self.0.claim.record.traceparent.as_deref()
+        let came_with = self.0.claim.record.traceparent.as_deref();
+        self.trace().map(|trace| trace.traceparent.as_str()).or(came_with)
     }
 
     /// When the attempt has to be over.
@@ -153,8 +183,8 @@ impl Context {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let span = tracing::Span::current();
-        match tokio::task::spawn_blocking(move || span.in_scope(work)).await {
+        let (span, subject) = (tracing::Span::current(), self.subject());
+        match tokio::task::spawn_blocking(move || about_blocking(subject, || span.in_scope(work))).await {
             Ok(value) => Ok(value),
             Err(error) => match error.try_into_panic() {
                 Ok(payload) => panic::resume_unwind(payload),

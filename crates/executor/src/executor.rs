@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::instruments::Instruments;
 use crate::link::Link;
 use crate::options::ExecutorOptions;
 use crate::progress::Board;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Arc<Registry>,
     pub(crate) options: ExecutorOptions,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) instruments: Instruments,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) link: Link,
     pub(crate) progress: Arc<Board>,
@@ -64,6 +66,7 @@ impl Executor {
         });
         let shared = Shared {
             broker,
+            instruments: Instruments::new(&options.queue, &registry.types()),
             registry,
             metrics: Arc::default(),
             link: Link::new(status.clone()),
@@ -88,6 +91,11 @@ impl Executor {
     /// What it has done, now and from now on.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.shared.metrics)
+    }
+
+    /// Shows among `metrics` how tasks wait and run, how attempts end and how the store is spoken with. To be called once.
+    pub fn show(&self, metrics: &tidemill_telemetry::metrics::Metrics) {
+        self.shared.instruments.show(metrics);
     }
 
     /// Runs until it is told to end. `stop` begins the drain: nothing more is claimed, what runs may end within the

@@ -37,14 +37,19 @@ pub(crate) async fn run(shared: Arc<Shared>, worker: WorkerId, beats: mpsc::Send
             Ok(Heartbeat::Renewed { cancelled }) => {
                 shared.link.answered();
                 add(&shared.metrics.heartbeats, 1);
+                shared.instruments.beat(true);
                 retry.reset();
                 pause = period(&shared);
                 Beat::Renewed { at, cancelled }
             }
-            Ok(Heartbeat::Retired) | Err(BrokerError::UnknownQueue { .. }) => Beat::Retired,
+            Ok(Heartbeat::Retired) | Err(BrokerError::UnknownQueue { .. }) => {
+                shared.instruments.beat(false);
+                Beat::Retired
+            }
             Err(error) => {
                 shared.progress.put_back(progress);
                 shared.link.failed(&error);
+                shared.instruments.beat_failed();
                 pause = retry.next().min(period(&shared));
                 continue;
             }

@@ -13,7 +13,7 @@
 //! - [`handler`], [`context`], [`registry`]: what a handler is and is handed;
 //! - [`executor`]: where it begins and ends; [`options`], [`status`]: what it is told and tells;
 //! - inside: the loop, the slots, the supervision of one attempt, the session with the store (an incarnation and its
-//!   numbered exchanges), the heartbeat, the upkeep, the drain.
+//!   numbered exchanges), the heartbeat, the upkeep, the drain, the instruments that measure all of it.
 //!
 //! It knows the broker contract and nothing of a particular store, of particular task types, or of HTTP.
 
@@ -22,6 +22,7 @@ pub mod context;
 pub mod executor;
 pub mod handler;
 mod heartbeat;
+mod instruments;
 mod journal;
 mod link;
 pub mod options;

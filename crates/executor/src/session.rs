@@ -98,11 +98,11 @@ impl Session {
         request
     }
 
-    /// The outcome is known: what was sent. The next exchange has the next number.
-    pub(crate) fn answered(&mut self) -> Option<(Arc<Exchange>, Vec<Arc<Claim>>)> {
+    /// The outcome is known: what was sent, and since when an answer was due. The next exchange has the next number.
+    pub(crate) fn answered(&mut self) -> Option<(Arc<Exchange>, Vec<Arc<Claim>>, Instant)> {
         let open = self.open.take()?;
         self.number += 1;
-        Some((open.request, open.claims))
+        Some((open.request, open.claims, open.since))
     }
 
     /// What was sent without the outcome being known, where this incarnation ends.

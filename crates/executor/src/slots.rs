@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tidemill_core::{Claim, TaskId, WorkerId};
+use tidemill_telemetry::subject::about;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -97,20 +98,15 @@ impl Slots {
     ) {
         let stop = Arc::new(Stop::default());
         let cx = context(Arc::clone(&claim), Arc::clone(&stop));
-        let span = tracing::info_span!(
-            "task",
-            queue = cx.queue().as_str(),
-            task = claim.task.as_str(),
-            r#type = claim.record.task_type.as_str(),
-            attempt = claim.attempt,
-        );
+        let subject = cx.subject();
+        let trace = cx.trace().cloned();
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() - 1
         });
         self.started += 1;
         let number = self.started;
-        let tell = self.tell.clone();
+        let (tell, ending) = (self.tell.clone(), trace.clone());
         let attempt = supervise(handler, cx, Arc::clone(&stop));
         let running = async move {
             let mut teller = Teller { place, number, end: End::Stopped(Reason::Fenced), tell };
@@ -119,8 +115,16 @@ impl Slots {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|payload| End::Panicked(panic_message(payload.as_ref())));
+            if let Some(trace) = &ending {
+                trace.ended(teller.end.failure());
+            }
         };
-        let abort = self.ground.spawn(running.instrument(span)).abort_handle();
+        let running = about(subject, running);
+        let running = match trace {
+            None => self.ground.spawn(running),
+            Some(trace) => self.ground.spawn(running.instrument(trace.span)),
+        };
+        let abort = running.abort_handle();
         self.places[place] = Some(Running { number, claim, stop, started: Instant::now(), abort });
     }
 

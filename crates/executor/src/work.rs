@@ -256,6 +256,7 @@ impl Work {
             Answer::Opened(Ok((id, settings, sent))) => {
                 self.succeeded();
                 add(&self.shared.metrics.incarnations, 1);
+                self.shared.instruments.registered();
                 self.shared.set_settings(settings);
                 self.session = Some(Session::new(&self.shared, id, sent));
                 (self.former, self.look) = (None, true);
@@ -264,7 +265,7 @@ impl Work {
             }
             Answer::Exchanged(Ok(Exchanged::Done { settled, claims, pending, next_due_ms, paused })) => {
                 self.succeeded();
-                self.settled(&settled);
+                self.settled(&settled, claims.len());
                 add(&self.shared.metrics.exchanges, 1);
                 add(&self.shared.metrics.claims, claims.len());
                 if let Some(until) = self.call_waits.take()
@@ -304,14 +305,16 @@ impl Work {
         self.rest_until = Some(Instant::now() + self.retry.next());
     }
 
-    fn settled(&mut self, answers: &[Settled]) {
-        let Some((request, claims)) = self.session.as_mut().and_then(Session::answered) else { return };
+    fn settled(&mut self, answers: &[Settled], claimed: usize) {
+        let Some((request, claims, due)) = self.session.as_mut().and_then(Session::answered) else { return };
         let metrics = &self.shared.metrics;
+        let took = Instant::now().checked_duration_since(due);
+        self.shared.instruments.exchanged(took, claims.len(), claimed);
         add(&metrics.settlements, claims.len());
         metrics.largest_batch.fetch_max(claims.len() as u64, Ordering::Relaxed);
         let answers = answers.iter().copied().chain(std::iter::repeat(Settled::Refused));
         for ((claim, settlement), answer) in claims.iter().zip(&request.finished).zip(answers) {
-            journal::settled(&self.shared.options.queue, claim, settlement, answer, metrics);
+            journal::settled(&self.shared, claim, settlement, answer);
             match (self.closing.is_some() && answer != Settled::Refused, &settlement.outcome) {
                 (true, Outcome::Released | Outcome::Unserved) => self.report.released += 1,
                 (true, _) => self.report.settled += 1,
@@ -339,7 +342,7 @@ impl Work {
     fn start(&mut self, claim: Arc<Claim>) {
         let shared = &self.shared;
         let Some(handler) = shared.registry.get(&claim.record.task_type).map(Arc::clone) else { return };
-        journal::started(&shared.options.queue, &claim, &shared.metrics);
+        journal::started(shared, &claim);
         let until = deadline(Instant::now(), &claim, &shared.settings());
         self.slots.start(claim, handler, |claim, stop| {
             let (queue, progress) = (shared.options.queue.clone(), Arc::clone(&shared.progress));
@@ -358,11 +361,14 @@ impl Work {
         if !matches!(end, End::Unserved | End::Stopped(_)) {
             self.stock.note(ran, claim.record.payload.len());
         }
+        if !ran.is_zero() {
+            self.shared.instruments.ran(&claim, ran);
+        }
         self.shared.progress.forget(&claim.task);
         let ran_ms = millis(ran);
         self.shared.metrics.ran_ms.fetch_add(ran_ms, Ordering::Relaxed);
         if self.session.as_ref().is_none_or(|session| session.id != claim.token.worker) {
-            journal::refused(&self.shared.options.queue, &claim, &self.shared.metrics);
+            journal::refused(&self.shared, &claim);
             return;
         }
         let outcome = match end {

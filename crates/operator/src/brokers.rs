@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tidemill_broker::{Access, Broker, BrokerError};
+use tidemill_broker::{Access, Broker, BrokerError, Measured};
+use tidemill_telemetry::metrics::Metrics;
 use tokio::time::timeout;
 
 /// How long closing a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Connections to brokers, each open as long as someone holds it.
-#[derive(Default)]
+/// Connections to brokers, each open as long as someone holds it. Their operations are counted together.
 pub struct Brokers {
     open: Mutex<HashMap<Access, Shared>>,
+    metrics: Arc<Metrics>,
 }
 
 struct Shared {
@@ -22,6 +23,11 @@ struct Shared {
 }
 
 impl Brokers {
+    /// None yet.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { open: Mutex::default(), metrics }
+    }
+
     /// The broker behind `access`. Whoever takes it gives it back with [`release`](Self::release).
     pub fn take(&self, access: &Access) -> Result<Arc<dyn Broker>, BrokerError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,7 +35,10 @@ impl Brokers {
             shared.holders += 1;
             return Ok(shared.broker.clone());
         }
-        let broker = tidemill_broker::connect_with(access)?;
+        let metrics = self.metrics.clone();
+        let broker = Measured::over(tidemill_broker::connect_with(access)?, move |call| {
+            metrics.broker_call(call.operation, call.took, call.error);
+        });
         open.insert(access.clone(), Shared { broker: broker.clone(), holders: 1 });
         Ok(broker)
     }

@@ -14,6 +14,7 @@ use kube::runtime::utils::Backoff;
 use kube::runtime::{Predicate, PredicateConfig, WatchStreamExt, predicates, watcher};
 use kube::{Api, Client, Resource, ResourceExt, discovery};
 use tidemill_core::QueueOwner;
+use tidemill_telemetry::LogLevel;
 use tidemill_telemetry::metrics::Metrics;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep, timeout};
@@ -91,18 +92,33 @@ pub struct Listen {
     pub port: u16,
 }
 
+/// What the operator shares with the process that it runs in.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is logged, where that may be changed over HTTP.
+    pub log_level: Option<LogLevel>,
+}
+
 /// Runs until `stop`, or until leadership is lost.
 pub async fn run(
     client: Client,
     options: OperatorOptions,
     listen: Listen,
-    metrics: Arc<Metrics>,
+    process: Process,
     stop: CancellationToken,
 ) -> Result<(), OperatorError> {
+    let Process { metrics, log_level } = process;
     let own = Arc::new(OperatorMetrics::register(&metrics));
     let health = Arc::new(Health::new());
     let gauges: Arc<Mutex<Option<Arc<Gauges>>>> = Arc::default();
-    let state = OperatorState { health: health.clone(), metrics, queues: figures(gauges.clone()) };
+    let state = OperatorState {
+        health: health.clone(),
+        metrics: metrics.clone(),
+        queues: figures(gauges.clone()),
+        log_level: log_level.clone(),
+    };
     let server = OperatorServer::bind(&listen.host, listen.port, state).await?;
     if let Some(address) = server.local_addr() {
         tracing::info!(%address, "the operator shows /livez, /readyz and /metrics");
@@ -111,8 +127,11 @@ pub async fn run(
     let down = CancellationToken::new();
     let serving = tokio::spawn(server.run(down.clone()));
     let _down = down.clone().drop_guard();
-    let turn = Turn { client, options, health: health.clone(), metrics: own, gauges, stop };
-    let result = turn.run().await;
+    let turn = Turn { client, options, health: health.clone(), metrics: own, process: metrics, gauges, stop };
+    let result = tokio::select! {
+        result = turn.run() => result,
+        never = keep(log_level) => never,
+    };
     health.enter(Phase::Stopping);
     down.cancel();
     match serving.await {
@@ -122,6 +141,14 @@ pub async fn run(
             result
         }
     }
+}
+
+/// Returns to the configured log level when its time comes; never ends.
+async fn keep<T>(level: Option<LogLevel>) -> T {
+    if let Some(level) = level {
+        level.keep().await;
+    }
+    std::future::pending().await
 }
 
 fn figures(gauges: Arc<Mutex<Option<Arc<Gauges>>>>) -> QueueFigures {
@@ -136,6 +163,7 @@ struct Turn {
     options: OperatorOptions,
     health: Arc<Health>,
     metrics: Arc<OperatorMetrics>,
+    process: Arc<Metrics>,
     gauges: Arc<Mutex<Option<Arc<Gauges>>>>,
     stop: CancellationToken,
 }
@@ -212,7 +240,7 @@ impl Turn {
         };
         let (children, watches) = Children::watch(client, namespace, self.pod_monitors().await);
         let (changed, news) = mpsc::channel(CHANGES);
-        let gauges = Arc::new(Gauges::new(changed, is_gone(client.clone())));
+        let gauges = Arc::new(Gauges::new(changed, is_gone(client.clone()), self.process.clone()));
         *self.gauges.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(gauges.clone());
         let context = Arc::new(Context {
             client: client.clone(),

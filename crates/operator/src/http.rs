@@ -1,7 +1,9 @@
-//! `/livez`, `/readyz` and `/metrics` of the operator: a server of its own, without tokens, for the kubelet and for scrapers.
+//! `/livez`, `/readyz` and `/metrics` of the operator: a server of its own, without tokens, for the kubelet and for scrapers. The
+//! log level is changed from the pod itself alone, as `kubectl port-forward` comes, so that the cluster's rules guard it.
 
 mod health;
 mod listener;
+mod log;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,13 +16,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::future::BoxFuture;
 use tidemill_core::{QueueName, QueueStats};
+use tidemill_telemetry::LogLevel;
 use tidemill_telemetry::metrics::{Metrics, TextFormat};
 use tokio::net::TcpListener;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::health::{livez, readyz};
-use self::listener::BoundedListener;
+use self::listener::{BoundedListener, Peer};
 
 pub use self::health::{Health, Phase};
 
@@ -41,6 +44,8 @@ pub struct OperatorState {
     pub metrics: Arc<Metrics>,
     /// The figures of whole queues. Asked for only while [`Phase::Leading`], so that no sum counts them twice.
     pub queues: QueueFigures,
+    /// What this process logs, where that may be changed.
+    pub log_level: Option<LogLevel>,
 }
 
 /// A server that cannot start. One sentence each.
@@ -103,7 +108,9 @@ impl OperatorServer {
             .route("/livez", get(livez))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
+            .route("/api/v1/process/log", get(log::level).put(log::change))
             .with_state(state);
+        let router = router.into_make_service_with_connect_info::<Peer>();
         let serving = axum::serve(BoundedListener::new(listener), router);
         let serving = serving.with_graceful_shutdown(stop.clone().cancelled_owned()).into_future();
         let cut_off = async {
@@ -167,7 +174,7 @@ mod tests {
 
     async fn serve(queues: QueueFigures) -> Served {
         let metrics = Arc::new(Metrics::new("1.2.3"));
-        let state = OperatorState { health: Arc::new(Health::new()), metrics, queues };
+        let state = OperatorState { health: Arc::new(Health::new()), metrics, queues, log_level: None };
         let server = OperatorServer::bind("127.0.0.1", 0, state.clone()).await.unwrap();
         let (addr, stop) = (server.local_addr().unwrap(), CancellationToken::new());
         let ended = tokio::spawn(server.run(stop.clone()));

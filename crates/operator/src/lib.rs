@@ -29,5 +29,5 @@ pub mod scale;
 pub mod status;
 pub mod validate;
 
-pub use controller::{Listen, OperatorError, run};
-pub use options::OperatorOptions;
+pub use controller::{Listen, OperatorError, Process, run};
+pub use options::{OperatorOptions, TraceSettings};

@@ -24,6 +24,17 @@ pub struct OperatorOptions {
     pub cluster: Option<String>,
     /// Whether worker pods get a NetworkPolicy.
     pub network_policies: bool,
+    /// Where the pods of TaskQueues send their traces; `None`: nowhere.
+    pub traces: Option<TraceSettings>,
+}
+
+/// Where pods send their traces, and how many.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceSettings {
+    /// The collector's endpoint, as the setting `traces.endpoint` has it.
+    pub endpoint: String,
+    /// Which part of the requests without a trace begins one.
+    pub sample_ratio: f64,
 }
 
 impl OperatorOptions {

@@ -179,6 +179,7 @@ impl Context {
             broker_checksum: &found.checksum,
             default_image: &self.options.worker_image,
             network_policies: self.options.network_policies,
+            traces: self.options.traces.as_ref(),
             pod_monitors: self.children.pod_monitors.is_some(),
             template: &valid.template,
         }));

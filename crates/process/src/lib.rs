@@ -1,12 +1,12 @@
 //! What the processes of Tidemill have in common, whether the program runs them or a worker of one's own.
 //!
 //! ```text
-//!   arguments, environment, file ──► config ──► process: logs, limits, runtime ──► a role ──► drain ──► logs flushed
+//!   arguments, environment, file ──► config ──► process: logs, traces, runtime ──► a role ──► drain ──► logs flushed
 //!                                                          signals ──► stop, abort ──┘
 //! ```
 //!
 //! - [`args`] and [`config`]: the layers of settings, laid over each other by [`resolve`];
-//! - [`process`], [`logs`], [`signals`]: how a process begins and ends; [`exit`] says how it ended;
+//! - [`process`], [`sight`], [`signals`]: how a process begins and ends; [`exit`] says how it ended;
 //! - [`store`], [`queue`], [`options`]: what a role is built from; [`drain`]: its last words;
 //! - [`worker`]: the role that `tidemill worker` and every worker of one's own has.
 //!
@@ -18,11 +18,11 @@ pub mod args;
 pub mod config;
 pub mod drain;
 pub mod exit;
-pub mod logs;
 pub mod options;
 pub mod process;
 pub mod queue;
 pub mod resolve;
+pub mod sight;
 pub mod signals;
 pub mod store;
 pub mod worker;

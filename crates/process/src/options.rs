@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tidemill_api::{HealthOptions, WorkerGauge, WorkerProbe};
 use tidemill_executor::{Executor, ExecutorOptions};
+use tidemill_telemetry::LogLevel;
 
 use crate::config::settings::Settings;
 
 /// The options of what a worker shows.
-pub fn health(settings: &Settings, executor: &Executor) -> HealthOptions {
+pub fn health(settings: &Settings, executor: &Executor, level: Option<LogLevel>) -> HealthOptions {
     HealthOptions {
         host: settings.app.host.clone(),
         port: settings.app.port,
@@ -19,6 +20,7 @@ pub fn health(settings: &Settings, executor: &Executor) -> HealthOptions {
         tokens_file: path(&settings.auth.tokens_file),
         tokens: settings.auth.tokens.clone(),
         worker: Some(probe(executor)),
+        log_level: level,
     }
 }
 

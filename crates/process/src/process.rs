@@ -2,14 +2,17 @@
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_api::ServeError;
+use tidemill_telemetry::LogLevel;
+use tidemill_telemetry::metrics::Metrics;
 
 use crate::args::SettingArgs;
 use crate::config::Role;
 use crate::config::settings::Settings;
-use crate::logs::{log_panics, logs};
+use crate::sight::{Sight, log_panics};
 use crate::signals::Stop;
 use crate::{local_url, resolve};
 
@@ -19,21 +22,37 @@ const RUNTIME_TIMEOUT: Duration = Duration::from_secs(1);
 /// What was set of a queue's settings, as JSON.
 pub type Chosen = serde_json::Map<String, serde_json::Value>;
 
-/// Resolves the settings, starts logs and runtime, runs `serve` to its end and flushes the logs.
+/// What a role is handed beside its settings.
+pub struct Process {
+    /// What was set of the queue's settings.
+    pub chosen: Chosen,
+    /// What this process counts.
+    pub metrics: Arc<Metrics>,
+    /// What it logs, where that can be changed.
+    pub level: Option<LogLevel>,
+}
+
+/// Resolves the settings, starts runtime, traces and logs, runs `serve` to its end and flushes traces and logs.
 pub fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
 where
-    F: FnOnce(Settings, Chosen) -> Fut,
+    F: FnOnce(Settings, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
     let config = resolve(role, Vec::new(), args)?;
     let settings = config.settings()?;
-    let logging = logs(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let sight = {
+        let _within = runtime.enter();
+        Sight::open(&settings, &metrics)?
+    };
     log_panics();
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let result = runtime.block_on(serve(settings, config.chosen_queue_settings()));
+    let process = Process { chosen: config.chosen_queue_settings(), metrics, level: Some(sight.level()) };
+    let result = runtime.block_on(serve(settings, process));
+    let logs = sight.end_traces();
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
-    drop(logging);
+    drop(logs);
     result
 }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidemill_api::BindError;
-use tidemill_broker::{Access, Broker, BrokerError};
+use tidemill_broker::{Access, Broker, BrokerError, Measured};
+use tidemill_telemetry::metrics::Metrics;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -18,17 +19,19 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long closing may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens the store. One that can never serve ends the program; one that is away does not.
-pub fn open(access: &Access) -> anyhow::Result<Arc<dyn Broker>> {
-    tidemill_broker::connect_with(access).map_err(|error| match error {
+/// Opens the store. One that can never serve ends the program; one that is away does not. Its operations are counted.
+pub fn open(access: &Access, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn Broker>> {
+    let broker = tidemill_broker::connect_with(access).map_err(|error| match error {
         BrokerError::Unfit(reason) => usage(reason),
         other => anyhow::Error::new(other).context(format!("the store at {} cannot be opened", access.shown_url())),
-    })
+    })?;
+    let metrics = metrics.clone();
+    Ok(Measured::over(broker, move |call| metrics.broker_call(call.operation, call.took, call.error)))
 }
 
 /// Opens a store that `role` shares with other processes. A folder is held by one process alone, so that no worker would
 /// ever see what an API took in.
-pub fn open_shared(access: &Access, role: Role) -> anyhow::Result<Arc<dyn Broker>> {
+pub fn open_shared(access: &Access, role: Role, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn Broker>> {
     if access.url.starts_with("sqlite:") {
         return Err(usage(format!(
             "tidemill {role} needs a store that it can share with other processes, and {url} is for one alone: name a \
@@ -37,7 +40,7 @@ pub fn open_shared(access: &Access, role: Role) -> anyhow::Result<Arc<dyn Broker
             url = access.url
         )));
     }
-    open(access)
+    open(access, metrics)
 }
 
 /// Waits for the first contact. The error says why the store can never serve; that it is away for now, the API and the
@@ -90,6 +93,10 @@ mod tests {
         }
     }
 
+    fn metrics() -> Arc<Metrics> {
+        Arc::new(Metrics::new("0"))
+    }
+
     #[tokio::test]
     async fn a_store_that_can_never_serve_is_told_without_its_password() {
         for (url, ca_file, expected) in [
@@ -97,7 +104,9 @@ mod tests {
             ("rediss://:chaff@host", "/no/such/ca.pem", "/no/such/ca.pem cannot be read"),
             ("reddis://:chaff@host", "", "names no store"),
         ] {
-            let Err(error) = open_shared(&access(url, ca_file), Role::Api) else { panic!("{url} should not open") };
+            let Err(error) = open_shared(&access(url, ca_file), Role::Api, &metrics()) else {
+                panic!("{url} should not open")
+            };
             let said = format!("{error:#}");
             assert!(said.contains(expected), "{said}");
             assert!(!said.contains("grist") && !said.contains("chaff"), "{said}");
@@ -106,7 +115,9 @@ mod tests {
 
     #[test]
     fn a_folder_cannot_be_shared() {
-        let Err(error) = open_shared(&access("sqlite:./x", ""), Role::Worker) else { panic!("it should not open") };
+        let Err(error) = open_shared(&access("sqlite:./x", ""), Role::Worker, &metrics()) else {
+            panic!("it should not open")
+        };
         assert!(error.to_string().contains("tidemill worker needs a store that it can share"), "{error}");
     }
 }

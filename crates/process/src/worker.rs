@@ -4,22 +4,23 @@ use std::sync::Arc;
 
 use tidemill_api::HealthServer;
 use tidemill_executor::{Executor, Registry};
-use tidemill_telemetry::metrics::Metrics;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Role;
 use crate::config::settings::Settings;
+use crate::process::{Process, announce, together};
 use crate::signals::Stop;
-use crate::{drain, options, process, store};
+use crate::{drain, options, store};
 
 /// Runs the tasks that `registry` serves until `stop` is told.
-pub async fn serve(settings: &Settings, registry: Arc<Registry>, stop: Stop) -> anyhow::Result<()> {
-    let broker = store::open_shared(&settings.access(), Role::Worker)?;
+pub async fn serve(settings: &Settings, registry: Arc<Registry>, process: Process, stop: Stop) -> anyhow::Result<()> {
+    let Process { metrics, level, .. } = process;
+    let broker = store::open_shared(&settings.access(), Role::Worker, &metrics)?;
     let executor = Executor::new(broker.clone(), registry, options::executor(settings, true));
-    let health = options::health(settings, &executor);
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    executor.show(&metrics);
+    let health = options::health(settings, &executor, level);
     let server = store::or_close(HealthServer::bind(health, broker.clone(), metrics).await, &broker).await?;
-    process::announce(Role::Worker, settings, server.local_addr(), &broker.describe());
+    announce(Role::Worker, settings, server.local_addr(), &broker.describe());
 
     // Health is shown until the last task has ended or gone back.
     let (ends, done, health) = (stop.clone(), CancellationToken::new(), server.health());
@@ -34,7 +35,7 @@ pub async fn serve(settings: &Settings, registry: Arc<Registry>, stop: Stop) -> 
         health.drain();
         Ok(())
     };
-    let result = process::together(&stop, contact, server.run(done)).await;
+    let result = together(&stop, contact, server.run(done)).await;
     let report = running.await?;
     store::close(&broker).await;
     drain::tell(&report);
@@ -42,8 +43,13 @@ pub async fn serve(settings: &Settings, registry: Arc<Registry>, stop: Stop) -> 
 }
 
 /// The same without a port: neither health nor metrics are shown.
-pub async fn serve_unseen(settings: &Settings, registry: Arc<Registry>, stop: Stop) -> anyhow::Result<()> {
-    let broker = store::open_shared(&settings.access(), Role::Worker)?;
+pub async fn serve_unseen(
+    settings: &Settings,
+    registry: Arc<Registry>,
+    process: Process,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    let broker = store::open_shared(&settings.access(), Role::Worker, &process.metrics)?;
     let executor = Executor::new(broker.clone(), registry, options::executor(settings, true));
     tracing::info!(broker = broker.describe(), queue = settings.queue.name.as_str(), "the worker runs");
     let contact = async {

@@ -5,17 +5,19 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer};
+use tracing_subscriber::{Layer, Registry, reload};
 
+use crate::level::{LogLevel, parse};
 use crate::queue::{LineQueue, Sink, Trouble};
 use crate::rotate::RotatedFile;
+use crate::subject::WithSubject;
+use crate::traces::{self, TraceLayer};
 
 /// How long the end of the program waits for each of stderr and the log file.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
@@ -71,16 +73,17 @@ pub enum LogError {
 /// Logging in force. Dropping it writes what waits, at most for two seconds per sink.
 pub struct Logs {
     sinks: Vec<(LineQueue, JoinHandle<()>)>,
+    level: LogLevel,
 }
 
 impl Logs {
     /// Checks a level, so that a wrong one is found where it stands.
     pub fn check_level(level: &str) -> Result<(), LogError> {
-        filter(level).map(drop)
+        parse(level).map(drop)
     }
 
-    /// Sets logging up for the whole program.
-    pub fn start(options: &LogOptions) -> Result<Self, LogError> {
+    /// Sets logging up for the whole program, and traces beside it.
+    pub fn start(options: &LogOptions, traces: Option<TraceLayer>) -> Result<Self, LogError> {
         let terminal = io::stderr().is_terminal();
         let json = match options.format {
             LogFormat::Auto => !terminal,
@@ -98,13 +101,29 @@ impl Logs {
             layers.push(layer(options.format == LogFormat::Json, false, queue.clone()));
             sinks.push((queue, thread));
         }
-        tracing_subscriber::registry().with(layers).with(filter(&options.level)?).try_init()?;
-        Ok(Self { sinks })
+        let (filter, handle) = reload::Layer::new(parse(&options.level)?);
+        // Spans that are made for traces are nothing for people.
+        let own = filter_fn(|metadata| metadata.target() != traces::TARGET);
+        let mut layers = vec![layers.with_filter(filter.and(own)).boxed()];
+        layers.extend(traces);
+        tracing_subscriber::registry().with(layers).try_init()?;
+        Ok(Self { sinks, level: LogLevel::new(handle, &options.level) })
+    }
+
+    /// What is logged, to be changed while the program runs.
+    pub fn level(&self) -> LogLevel {
+        self.level.clone()
     }
 
     /// How many lines were dropped so far because stderr or the file were slow or full.
     pub fn dropped(&self) -> u64 {
-        self.sinks.iter().map(|(queue, _)| queue.dropped()).sum()
+        self.count_dropped()()
+    }
+
+    /// Reads that number, now and later.
+    pub fn count_dropped(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let queues: Vec<LineQueue> = self.sinks.iter().map(|(queue, _)| queue.clone()).collect();
+        move || queues.iter().map(LineQueue::dropped).sum()
     }
 }
 
@@ -125,27 +144,16 @@ impl Drop for Logs {
     }
 }
 
-fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    let wrong = |reason: String| LogError::Level { level: level.to_owned(), reason };
-    // `EnvFilter` takes any word for a part of the program, and then logs nothing of the others.
-    let words = level.split(',').map(str::trim).filter(|part| !part.is_empty() && !part.contains(['=', '[']));
-    for word in words {
-        if word.parse::<LevelFilter>().is_err() {
-            return Err(wrong(format!("{word} is no level")));
-        }
-    }
-    EnvFilter::try_new(level).map_err(|error| wrong(error.to_string()))
-}
-
-fn layer<S>(json: bool, color: bool, queue: LineQueue) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
-{
-    let layer = fmt::layer().with_timer(Utc).with_ansi(color).with_writer(Lines(queue));
+fn layer(json: bool, color: bool, queue: LineQueue) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let format = fmt::format().with_timer(Utc);
     if json {
-        layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        let format = format.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let layer = fmt::layer().with_ansi(false).fmt_fields(JsonFields::new());
+        layer.event_format(WithSubject { format, json }).with_writer(Lines(queue)).boxed()
     } else {
-        layer.boxed()
+        let format = format.with_ansi(color);
+        let layer = fmt::layer().with_ansi(color);
+        layer.event_format(WithSubject { format, json }).with_writer(Lines(queue)).boxed()
     }
 }
 

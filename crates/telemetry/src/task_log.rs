@@ -4,6 +4,8 @@
 
 use tidemill_core::{ClaimToken, QueueName, TaskId, TaskType};
 
+use crate::traceparent::trace_id;
+
 /// The target of all lines of this module, for filters.
 pub const TARGET: &str = "tidemill::task";
 
@@ -75,12 +77,24 @@ pub struct TaskLine<'a> {
     pub retry_in_ms: Option<u64>,
     /// What went wrong.
     pub error: Option<&'a str>,
+    /// The trace that it belongs to, as its `traceparent` says.
+    pub traceparent: Option<&'a str>,
 }
 
 impl<'a> TaskLine<'a> {
     /// A line about `task` with no more than its name.
     pub fn new(queue: &'a QueueName, task: &'a TaskId) -> Self {
-        Self { queue, task, task_type: None, attempt: None, claim: None, ran_ms: None, retry_in_ms: None, error: None }
+        Self {
+            queue,
+            task,
+            task_type: None,
+            attempt: None,
+            claim: None,
+            ran_ms: None,
+            retry_in_ms: None,
+            error: None,
+            traceparent: None,
+        }
     }
 
     /// Writes the line: bad ends as warnings, all else as information.
@@ -98,6 +112,7 @@ impl<'a> TaskLine<'a> {
                     ran_ms = self.ran_ms,
                     retry_in_ms = self.retry_in_ms,
                     error = self.error,
+                    trace_id = trace_id(self.traceparent),
                 )
             };
         }

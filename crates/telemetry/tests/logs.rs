@@ -26,7 +26,7 @@ fn a_log_file_whose_folder_cannot_be_made_never_stops_the_program_and_is_written
     std::fs::write(&obstacle, "a file where a folder should be").unwrap();
     let path = obstacle.join("logs.txt");
 
-    let logs = Logs::start(&options(path.clone())).unwrap();
+    let logs = Logs::start(&options(path.clone()), None).unwrap();
     let queue = QueueName::default_queue();
     let task = TaskId::new("task123").unwrap();
     let begun = Instant::now();

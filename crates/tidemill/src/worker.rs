@@ -9,10 +9,11 @@ use tidemill_process::args::SettingArgs;
 use tidemill_process::config::settings::Settings;
 use tidemill_process::config::{Config, Layers, Preset, Role};
 use tidemill_process::exit::usage;
-use tidemill_process::logs::{log_panics, logs_unless_set};
-use tidemill_process::process::raise_open_files;
+use tidemill_process::process::{Chosen, Process, raise_open_files};
+use tidemill_process::sight::{Sight, log_panics};
 use tidemill_process::signals::Stop;
 use tidemill_process::{resolve, worker};
+use tidemill_telemetry::metrics::Metrics;
 
 use crate::error::WorkerError;
 use crate::function::{Function, TaskFunction};
@@ -105,20 +106,23 @@ impl Worker {
 
     async fn serve(self, stop: Stop) -> Result<(), WorkerError> {
         let Self { settings, registry, is_program, shows_health } = self;
-        let logging = if is_program {
-            let logging = logs_unless_set(&settings.log)?;
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        // A program that has set up logs of its own keeps them.
+        let opens = is_program && !tracing::dispatcher::has_been_set();
+        let sight = if opens { Some(Sight::open(&settings, &metrics)?) } else { None };
+        if is_program {
             log_panics();
             raise_open_files();
-            logging
-        } else {
-            None
-        };
+        }
+        let process = Process { chosen: Chosen::new(), metrics, level: sight.as_ref().map(Sight::level) };
         let result = if shows_health {
-            worker::serve(&settings, registry, stop).await
+            worker::serve(&settings, registry, process, stop).await
         } else {
-            worker::serve_unseen(&settings, registry, stop).await
+            worker::serve_unseen(&settings, registry, process, stop).await
         };
-        drop(logging);
+        if let Some(sight) = sight {
+            tokio::task::spawn_blocking(|| drop(sight.end_traces())).await.map_err(anyhow::Error::from)?;
+        }
         Ok(result?)
     }
 }

@@ -109,7 +109,7 @@ async fn main() -> anyhow::Result<()> {
     let level = "info".to_owned();
     let file: Option<PathBuf> = None;
     let options = LogOptions { level, format: LogFormat::Text, color: false, file, file_max_bytes: 0, files: 0 };
-    let _logs = Logs::start(&options)?;
+    let _logs = Logs::start(&options, None)?;
     let diary = Arc::new(OpenOptions::new().append(true).create(true).open(diary)?);
     let options = ExecutorOptions {
         slots: slots.parse()?,

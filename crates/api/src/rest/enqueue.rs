@@ -19,10 +19,8 @@ use super::intake::{allow_for_duration, take_in, too_many};
 use crate::error::{Answer, Faults, Refusal};
 use crate::extract::{Body, Params};
 use crate::json::{self, Items, Members, Shape};
+use crate::observed::traceparent;
 use crate::state::{App, Creation, Deadline};
-
-/// Length of a W3C `traceparent`, version 00.
-const TRACEPARENT_LENGTH: usize = 55;
 
 /// A task that was taken in.
 #[derive(Debug, Serialize, ToSchema)]
@@ -80,13 +78,12 @@ pub(crate) async fn enqueue(
     };
     let (queue, mut tasks) = one_queue(&app, params.queue, declared, shape)?;
     let settings = app.settings(deadline, &queue, Creation::Allowed).await?;
-    let trace = traceparent(&headers);
     for (index, task) in tasks.iter_mut().enumerate() {
         check_size(task, index, shape, settings.max_payload_bytes)?;
         allow_for_duration(task, settings.timeout_ms);
-        task.traceparent.clone_from(&trace);
     }
-    let done = take_in(&app, deadline, &queue, &tasks).await.map_err(|refusal| {
+    let caller = traceparent(&headers);
+    let done = take_in(&app, deadline, &queue, &mut tasks, caller).await.map_err(|refusal| {
         let places: HashMap<&str, usize> = tasks.iter().enumerate().map(|(at, task)| (task.id.as_str(), at)).collect();
         refusal.at_ids(|id| match places.get(id) {
             Some(at) if shape == Shape::Array => format!("/{at}/id"),
@@ -195,19 +192,6 @@ fn check_size(task: &NewTask, index: usize, shape: Shape, max: u32) -> Answer<()
     let detail = format!("payload has {length} bytes; this queue takes at most {max}");
     let pointer = if shape == Shape::Array { format!("/{index}/payload") } else { "/payload".to_owned() };
     Err(Problem::new(413, "too-large", "The payload is too large", detail.clone()).at(pointer, detail).into())
-}
-
-/// The trace that the caller belongs to, where it says so in the form of W3C.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let lengths = [2, 32, 16, 2];
-    let parts: Vec<&str> = text.split('-').collect();
-    let whole = text.len() == TRACEPARENT_LENGTH
-        && parts.len() == lengths.len()
-        && parts.iter().zip(lengths).all(|(part, length)| {
-            part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        });
-    whole.then(|| text.to_owned())
 }
 
 /// `text` as one segment of a path.

@@ -8,7 +8,9 @@ use tidemill_broker::{BrokerError, Enqueued};
 use tidemill_core::policy::TIMEOUT_MS_MAX;
 use tidemill_core::{NewTask, Problem, QueueName, RequestId};
 use tidemill_telemetry::task_log::{TaskEvent, TaskLine};
+use tidemill_telemetry::traces;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 
 use crate::error::{Answer, Refusal};
 use crate::state::{App, Creation, Deadline};
@@ -26,20 +28,34 @@ pub(crate) fn allow_for_duration(task: &mut NewTask, queue_timeout_ms: u64) {
     }
 }
 
-/// Hands `batch` to the broker, whole or not at all.
+/// Hands `batch` to the broker, whole or not at all. Its tasks go on with the trace of their sending where that is recorded,
+/// else with the caller's.
 pub(crate) async fn take_in(
     app: &App,
     deadline: Deadline,
     queue: &QueueName,
-    batch: &[NewTask],
+    batch: &mut [NewTask],
+    caller: Option<String>,
 ) -> Answer<Vec<Enqueued>> {
     let request = RequestId(rand::rng().random());
-    let done = app
-        .on(deadline, queue, Creation::Allowed, || patiently(app, deadline, queue, batch, request))
-        .await
-        .map_err(Refusal::of_tasks)?;
+    let span = traces::send(queue, batch.len(), batch.first().map(|task| &task.id));
+    let trace = traces::traceparent_of(&span).or(caller);
+    for task in batch.iter_mut() {
+        task.traceparent.clone_from(&trace);
+    }
+    let batch = &*batch;
+    let taking = app.on(deadline, queue, Creation::Allowed, || patiently(app, deadline, queue, batch, request));
+    let done = taking.instrument(span.clone()).await.map_err(|refusal| {
+        span.record("otel.status_code", "ERROR");
+        span.record("error.type", refusal.kind());
+        refusal.of_tasks()
+    })?;
     for task in batch {
-        let line = TaskLine { task_type: Some(&task.task_type), ..TaskLine::new(queue, &task.id) };
+        let line = TaskLine {
+            task_type: Some(&task.task_type),
+            traceparent: task.traceparent.as_deref(),
+            ..TaskLine::new(queue, &task.id)
+        };
         line.log(TaskEvent::Enqueued);
     }
     Ok(done)

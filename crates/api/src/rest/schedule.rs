@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -16,6 +16,7 @@ use super::intake::{allow_for_duration, take_in, too_many};
 use crate::error::{Answer, Faults, Refusal};
 use crate::extract::{Body, Params};
 use crate::json::{self, Members, Shape};
+use crate::observed::traceparent;
 use crate::state::{App, Creation, Deadline};
 
 /// One member: id → duration.
@@ -47,6 +48,7 @@ struct Scheduled<'a> {
 pub(crate) async fn schedule(
     State(app): State<App>,
     Params(params): Params<QueueParam>,
+    headers: HeaderMap,
     Body(body): Body,
 ) -> Answer<Response> {
     let deadline = Deadline::now();
@@ -56,7 +58,7 @@ pub(crate) async fn schedule(
     for task in &mut tasks {
         allow_for_duration(task, settings.timeout_ms);
     }
-    take_in(&app, deadline, &queue, &tasks).await?;
+    take_in(&app, deadline, &queue, &mut tasks, traceparent(&headers)).await?;
     let scheduled = tasks.iter().map(|task| Named(&task.id, task.duration_ms)).collect();
     Ok((StatusCode::ACCEPTED, axum::Json(Scheduled { scheduled })).into_response())
 }

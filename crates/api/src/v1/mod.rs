@@ -3,6 +3,7 @@
 mod controls;
 mod info;
 mod listing;
+mod log;
 mod queues;
 mod settings;
 mod view;
@@ -27,4 +28,10 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(queues::resume))
         .routes(routes!(queues::purge))
         .routes(routes!(workers::workers))
+        .merge(process())
+}
+
+/// Those of a single process, which a worker serves too.
+pub(crate) fn process() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(log::log_level, log::put_log_level))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
 /// Messages that a client may be behind: the events of some twenty thousand tasks.
@@ -33,6 +34,8 @@ pub(crate) struct Feed {
     ring: Mutex<Ring>,
     grown: watch::Sender<()>,
     readers: AtomicUsize,
+    /// Messages that readers have not taken yet, all readers of all feeds together.
+    behind: Gauge,
 }
 
 /// One client's end.
@@ -48,15 +51,18 @@ pub(crate) struct Reader {
 pub(crate) struct Lost;
 
 impl Feed {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { ring: Mutex::default(), grown: watch::Sender::new(()), readers: AtomicUsize::new(0) })
+    /// Counts in `behind` how many messages its readers have not taken yet.
+    pub(crate) fn new(behind: Gauge) -> Arc<Self> {
+        Arc::new(Self { ring: Mutex::default(), grown: watch::Sender::new(()), readers: AtomicUsize::new(0), behind })
     }
 
     /// A reader of what comes from now on.
     pub(crate) fn read(self: &Arc<Self>) -> Reader {
-        self.readers.fetch_add(1, Ordering::AcqRel);
         let grown = self.grown.subscribe();
-        let next = self.ring().next();
+        let ring = self.ring();
+        self.readers.fetch_add(1, Ordering::AcqRel);
+        let next = ring.next();
+        drop(ring);
         Reader { feed: self.clone(), grown, next }
     }
 
@@ -69,6 +75,7 @@ impl Feed {
     pub(crate) fn push(&self, messages: impl IntoIterator<Item = Utf8Bytes>) {
         {
             let mut ring = self.ring();
+            let before = ring.next();
             for message in messages {
                 ring.bytes += message.len();
                 ring.kept.push_back(message);
@@ -79,6 +86,7 @@ impl Feed {
                     }
                 }
             }
+            self.fall_behind(ring.next() - before);
         }
         self.grown.send_replace(());
     }
@@ -90,8 +98,15 @@ impl Feed {
             ring.first = ring.next() + 1;
             ring.kept = VecDeque::new();
             ring.bytes = 0;
+            self.fall_behind(1);
         }
         self.grown.send_replace(());
+    }
+
+    /// All readers have so many more messages to take. To be called with the ring in hand, as readers come and go.
+    fn fall_behind(&self, messages: u64) {
+        let readers = i64::try_from(self.readers()).unwrap_or(0);
+        self.behind.inc_by(readers.saturating_mul(i64::try_from(messages).unwrap_or(i64::MAX)));
     }
 
     fn ring(&self) -> std::sync::MutexGuard<'_, Ring> {
@@ -104,7 +119,7 @@ impl Reader {
     pub(crate) fn take(&mut self, most: usize, bytes: usize, into: &mut Vec<Utf8Bytes>) -> Result<(), Lost> {
         let ring = self.feed.ring();
         let skip = self.next.checked_sub(ring.first).ok_or(Lost)?;
-        let mut taken = 0;
+        let (mut taken, before) = (0, self.next);
         for message in ring.kept.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(most) {
             into.push(message.clone());
             self.next += 1;
@@ -113,6 +128,7 @@ impl Reader {
                 break;
             }
         }
+        self.feed.behind.dec_by(i64::try_from(self.next - before).unwrap_or(0));
         Ok(())
     }
 
@@ -127,7 +143,9 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        let ring = self.feed.ring();
         self.feed.readers.fetch_sub(1, Ordering::AcqRel);
+        self.feed.behind.dec_by(i64::try_from(ring.next().saturating_sub(self.next)).unwrap_or(0));
     }
 }
 
@@ -143,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_reader_sees_what_comes_after_it_in_order() {
-        let feed = Feed::new();
+        let feed = Feed::new(Gauge::default());
         feed.push(["before".into()]);
         let mut reader = feed.read();
         feed.push(["a".into(), "b".into()]);
@@ -153,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_falls_behind_is_told() {
-        let feed = Feed::new();
+        let feed = Feed::new(Gauge::default());
         let mut slow = feed.read();
         feed.push((0..=MESSAGES_MAX).map(|n| n.to_string().into()));
         assert_eq!(taken(&mut slow), Err(Lost));
@@ -164,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_loss_is_told_to_those_who_were_there_and_to_nobody_else() {
-        let feed = Feed::new();
+        let feed = Feed::new(Gauge::default());
         let mut present = feed.read();
         feed.lose();
         let mut later = feed.read();
@@ -173,5 +191,21 @@ mod tests {
         assert_eq!(taken(&mut later).unwrap(), ["a"]);
         drop((present, later));
         assert_eq!(feed.readers(), 0);
+    }
+
+    #[test]
+    fn it_is_counted_how_far_readers_are_behind_together() {
+        let behind = Gauge::default();
+        let feed = Feed::new(behind.clone());
+        let (mut quick, slow) = (feed.read(), feed.read());
+        feed.push(["a".into(), "b".into()]);
+        assert_eq!(behind.get(), 4);
+        taken(&mut quick).unwrap();
+        assert_eq!(behind.get(), 2);
+        feed.lose();
+        drop(slow);
+        assert_eq!(taken(&mut quick), Err(Lost));
+        drop(quick);
+        assert_eq!(behind.get(), 0);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
+use prometheus_client::metrics::gauge::Gauge;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use tidemill_broker::{Broker, Delivery, Subscription};
@@ -28,11 +29,13 @@ struct Pumps {
 pub(crate) struct Hub {
     broker: Arc<dyn Broker>,
     pumps: Arc<Mutex<Pumps>>,
+    behind: Gauge,
 }
 
 impl Hub {
-    pub(crate) fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker, pumps: Arc::default() }
+    /// Counts in `behind` how many messages clients have still to be sent.
+    pub(crate) fn new(broker: Arc<dyn Broker>, behind: Gauge) -> Self {
+        Self { broker, pumps: Arc::default(), behind }
     }
 
     /// A reader of the queue's messages. When this returns, the subscription is in force.
@@ -43,7 +46,7 @@ impl Hub {
             return Ok(feed.read());
         }
         let subscription = self.broker.subscribe(queue).await?;
-        let feed = Feed::new();
+        let feed = Feed::new(self.behind.clone());
         let reader = feed.read();
         pumps.feeds.insert(queue.clone(), feed.clone());
         pumps.tasks.spawn(pump(subscription, queue.clone(), feed, self.pumps.clone()));

@@ -44,6 +44,7 @@ async fn a_worker_is_live_without_its_store_but_not_with_an_executor_that_stands
         http_shutdown_timeout: Duration::from_secs(1),
         tokens_file: None,
         tokens: Vec::new(),
+        log_level: None,
         worker: Some(probe(&still_s)),
     };
     let broker = Arc::new(Faulty::new());

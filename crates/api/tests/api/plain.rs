@@ -96,6 +96,7 @@ async fn a_worker_shows_health_and_metrics_and_nothing_else() {
         http_shutdown_timeout: Duration::from_secs(1),
         tokens_file: None,
         tokens: Vec::new(),
+        log_level: None,
         worker: Some(Arc::new(|| WorkerGauge { slots: 10, busy: 3, taking: true, still_for: Duration::ZERO })),
     };
     let broker = Arc::new(Faulty::new());

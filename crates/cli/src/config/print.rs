@@ -72,5 +72,6 @@ pub fn values(kind: Kind) -> String {
         Kind::Handlers => "types of one's own".to_owned(),
         Kind::Queue => "name".to_owned(),
         Kind::Level => "level".to_owned(),
+        Kind::Part => "0 to 1".to_owned(),
     }
 }

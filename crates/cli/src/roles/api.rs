@@ -1,11 +1,9 @@
 //! HTTP, WebSocket and the page: no executor.
 
-use std::sync::Arc;
-
 use tidemill_api::Server;
+use tidemill_process::process::Process;
 use tidemill_process::signals::Stop;
 use tidemill_process::{process, queue, store};
-use tidemill_telemetry::metrics::Metrics;
 
 use super::parts;
 use crate::args::ServerArgs;
@@ -17,12 +15,12 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Api, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+    let Process { chosen, metrics, level } = process;
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open_shared(&settings.access(), Role::Api)?;
-    let options = parts::api(&settings, None)?;
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let broker = store::open_shared(&settings.access(), Role::Api, &metrics)?;
+    let options = parts::api(&settings, None, level)?;
     let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Api, &settings, server.local_addr(), &broker.describe());
     let contact = async {

@@ -1,15 +1,13 @@
 //! The operator, and the commands that ask a cluster of its work.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use tidemill_broker::{Access, Authorities};
-use tidemill_operator::{Listen, OperatorError, OperatorOptions, client, crd};
+use tidemill_operator::{Listen, OperatorError, OperatorOptions, TraceSettings, client, crd};
 use tidemill_process::options::process_name;
-use tidemill_process::process;
+use tidemill_process::process::{self, Process};
 use tidemill_process::signals::Stop;
-use tidemill_telemetry::metrics::Metrics;
 
 use crate::args::{OperatorArgs, OperatorCommand};
 use crate::config::Role;
@@ -54,7 +52,8 @@ fn once(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+    let Process { metrics, level, .. } = process;
     let stop = Stop::default();
     let _listening = stop.listen()?;
     let options = options(&settings)?;
@@ -64,8 +63,8 @@ async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
         ))
     })?;
     let listen = Listen { host: settings.app.host.clone(), port: settings.app.port };
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let running = tidemill_operator::run(client, options, listen, metrics, stop.stop.clone());
+    let shared = tidemill_operator::Process { metrics, log_level: level };
+    let running = tidemill_operator::run(client, options, listen, shared, stop.stop.clone());
     let ended = tokio::select! {
         ended = running => ended,
         () = stop.abort.cancelled() => return Err(failed("ended at once, as a second signal asked")),
@@ -100,6 +99,8 @@ fn options(settings: &Settings) -> anyhow::Result<OperatorOptions> {
         identity: process_name(),
         cluster: given(&operator.cluster),
         network_policies: operator.network_policies == "on",
+        traces: given(&settings.traces.endpoint)
+            .map(|endpoint| TraceSettings { endpoint, sample_ratio: settings.traces.sample_ratio }),
     })
 }
 

@@ -8,13 +8,18 @@ use tidemill_api::Options;
 use tidemill_executor::{Executor, Registry};
 use tidemill_handlers::{HandlerOptions, ResizeOptions};
 use tidemill_process::options::{path, probe};
+use tidemill_telemetry::LogLevel;
 
 use super::handlers;
 use crate::config::settings::Settings;
 use crate::exit::usage;
 
 /// The options of the API. `executor` is the one of this process.
-pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::Result<Options> {
+pub(super) fn api(
+    settings: &Settings,
+    executor: Option<&Executor>,
+    level: Option<LogLevel>,
+) -> anyhow::Result<Options> {
     let app = &settings.app;
     Ok(Options {
         host: app.host.clone(),
@@ -34,6 +39,7 @@ pub(super) fn api(settings: &Settings, executor: Option<&Executor>) -> anyhow::R
         metrics_port: (settings.metrics.port != 0).then_some(settings.metrics.port),
         queue_metrics: executor.is_some(),
         worker: executor.map(probe),
+        log_level: level,
     })
 }
 

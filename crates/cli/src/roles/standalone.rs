@@ -1,12 +1,10 @@
 //! API, executor and broker in one process.
 
-use std::sync::Arc;
-
 use tidemill_api::Server;
 use tidemill_executor::Executor;
+use tidemill_process::process::Process;
 use tidemill_process::signals::Stop;
 use tidemill_process::{drain, options, process, queue, store};
-use tidemill_telemetry::metrics::Metrics;
 
 use super::parts;
 use crate::args::ServerArgs;
@@ -18,13 +16,14 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Standalone, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, chosen: process::Chosen) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+    let Process { chosen, metrics, level } = process;
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    let broker = store::open(&settings.access())?;
+    let broker = store::open(&settings.access(), &metrics)?;
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, options::executor(&settings, true));
-    let api = parts::api(&settings, Some(&executor))?;
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    executor.show(&metrics);
+    let api = parts::api(&settings, Some(&executor), level)?;
     let server = store::or_close(Server::bind(api, broker.clone(), metrics).await, &broker).await?;
     process::announce(Role::Standalone, &settings, server.local_addr(), &broker.describe());
 

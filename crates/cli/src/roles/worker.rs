@@ -1,5 +1,6 @@
 //! The executor of one queue, with the built-in task types.
 
+use tidemill_process::process::Process;
 use tidemill_process::signals::Stop;
 use tidemill_process::{process, worker};
 
@@ -13,8 +14,8 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Worker, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, _: process::Chosen) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
     let stop = Stop::default();
     let _listening = stop.listen()?;
-    worker::serve(&settings, parts::handlers(&settings)?, stop).await
+    worker::serve(&settings, parts::handlers(&settings)?, process, stop).await
 }

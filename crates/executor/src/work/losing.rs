@@ -42,12 +42,13 @@ impl Work {
     pub(super) fn fence(&mut self, why: &str, courtesy: bool) {
         let Some(mut session) = self.session.take() else { return };
         let queue = &self.shared.options.queue;
+        self.shared.instruments.lost_lease();
         tracing::warn!(queue = queue.as_str(), worker = %session.id, running = self.slots.len(), why, "worker retired");
         self.slots.stop_all(Reason::Fenced, FENCE_GRACE);
         let unsent = self.due.drain(..).map(|due| due.claim);
         let waiting = self.stock.take_all().into_iter().chain(self.alone.take());
         for claim in session.abandoned().into_iter().chain(unsent).chain(waiting) {
-            journal::refused(queue, &claim, &self.shared.metrics);
+            journal::refused(&self.shared, &claim);
         }
         self.former = courtesy.then_some(session.id);
         (self.call, self.call_waits, self.wait, self.look) = (None, None, None, true);

@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tidemill_broker::Access;
 use tidemill_core::{QueueName, QueueOwner, QueueStats};
+use tidemill_telemetry::metrics::Metrics;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -119,9 +120,9 @@ struct Gauge {
 }
 
 impl Gauges {
-    /// No gauges yet. Whoever's figures change is sent to `changed`.
-    pub fn new(changed: mpsc::Sender<Key>, is_gone: IsGone) -> Self {
-        let shared = Shared { brokers: Brokers::default(), changed, is_gone, born: Instant::now() };
+    /// No gauges yet. Whoever's figures change is sent to `changed`; what brokers are asked is counted in `metrics`.
+    pub fn new(changed: mpsc::Sender<Key>, is_gone: IsGone, metrics: Arc<Metrics>) -> Self {
+        let shared = Shared { brokers: Brokers::new(metrics), changed, is_gone, born: Instant::now() };
         Self { running: Mutex::default(), shared: Arc::new(shared) }
     }
 

@@ -59,9 +59,10 @@ log:
   format: json
 metrics:
   port: {METRICS_PORT}
-{tokens}",
+{tokens}{traces}",
         port = pod::HTTP_PORT,
         form = form.as_str(),
+        traces = config::traces(inputs),
         queue = config::quoted(inputs.queue.as_str()),
     );
     config::named(inputs, &inputs.names().api, Component::Api, &config)

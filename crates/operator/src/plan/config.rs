@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Inputs;
 use super::labels::{Component, metadata, texts};
 use crate::crd::HandlerSpec;
+use crate::options::TraceSettings;
 
 /// The file's name, within the `ConfigMap` and within the folder of the settings.
 pub(super) const FILE: &str = "config.yaml";
@@ -32,15 +33,22 @@ log:
   format: json
 smtp:
   outbox: {data}/outbox
-",
+{traces}",
         port = super::pod::HTTP_PORT,
         shutdown = worker.shutdown_timeout_seconds.unsigned_abs().saturating_mul(MILLISECONDS),
         slots = worker.workers_limit,
         queue = quoted(inputs.queue.as_str()),
         data = super::pod::DATA_FOLDER,
+        traces = traces(inputs),
     );
     config.push_str(&handlers(&inputs.task_queue.spec.handlers));
     named(inputs, &inputs.names().worker, Component::Worker, &config)
+}
+
+/// Where the pods send their traces: nothing at all where nowhere.
+pub(super) fn traces(inputs: &Inputs<'_>) -> String {
+    let Some(TraceSettings { endpoint, sample_ratio }) = inputs.traces else { return String::new() };
+    format!("traces:\n  endpoint: {}\n  sample_ratio: {sample_ratio}\n", quoted(endpoint))
 }
 
 /// The section of the types of one's own, a line each, by name: JSON is YAML. Empty where there are none, so that the file of

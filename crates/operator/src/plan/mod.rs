@@ -41,6 +41,7 @@ pub use pod_monitor::resource as pod_monitor_resource;
 pub use template::Template;
 
 use crate::crd::TaskQueue;
+use crate::options::TraceSettings;
 
 /// All that the objects are made from.
 #[derive(Clone, Copy)]
@@ -59,6 +60,8 @@ pub struct Inputs<'a> {
     pub default_image: &'a str,
     /// Whether worker pods get a `NetworkPolicy`.
     pub network_policies: bool,
+    /// Where the pods send their traces.
+    pub traces: Option<&'a TraceSettings>,
     /// Whether the API server knows `PodMonitor`.
     pub pod_monitors: bool,
     /// `spec.worker.template`, validated.

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use tidemill_broker::{Access, Authorities};
 use tidemill_core::{QueueName, QueueSettings};
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub auth: Auth,
     /// Metrics.
     pub metrics: Metrics,
+    /// Traces.
+    pub traces: Traces,
     /// The operator.
     pub operator: Operator,
 }
@@ -277,6 +280,21 @@ pub struct Auth {
 pub struct Metrics {
     /// A port of their own, 0 for none.
     pub port: u16,
+}
+
+/// Traces.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// The collector, empty for none.
+    pub endpoint: String,
+    /// Which part of the requests without a `traceparent` is traced.
+    #[serde(deserialize_with = "part")]
+    pub sample_ratio: f64,
+}
+
+fn part<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 /// The operator.

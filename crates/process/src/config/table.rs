@@ -28,6 +28,8 @@ pub enum Kind {
     Queue,
     /// A level of logging, in the words of `EnvFilter`.
     Level,
+    /// A part of all: a number from 0 to 1.
+    Part,
 }
 
 /// One setting.
@@ -362,6 +364,18 @@ pub static SETTINGS: &[Setting] = &[
         PORT_MAX,
         "0",
         "port of its own for Prometheus metrics, which asks for no token; 0 is none",
+    ),
+    setting(
+        "traces.endpoint",
+        Kind::Text,
+        "",
+        "OpenTelemetry collector that traces are sent to, by OTLP over HTTP: http://HOST:4318; none means no traces",
+    ),
+    setting(
+        "traces.sample_ratio",
+        Kind::Part,
+        "1",
+        "which part of the requests that come without a traceparent is traced, from 0 to 1; a caller's traceparent decides for itself",
     ),
     setting("operator.namespace", Kind::Text, "", "namespace whose TaskQueues the operator serves; none means all"),
     setting("operator.worker_image", Kind::Text, "", "image of worker pods whose TaskQueue names none"),

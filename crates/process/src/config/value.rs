@@ -55,6 +55,10 @@ impl Setting {
                 Ok(name) => Ok(Value::Text(name.into())),
                 Err(error) => Err(format!("is not a name of a queue: {error}")),
             },
+            Kind::Part => match text.trim().parse::<f64>() {
+                Ok(part) if (0.0..=1.0).contains(&part) => Ok(Value::Text(text.trim().to_owned())),
+                _ => Err(format!("must be a number from 0 to 1, not {shown}")),
+            },
             Kind::Level => match Logs::check_level(text) {
                 Ok(()) => Ok(Value::Text(text.to_owned())),
                 Err(error) => Err(format!("must be error, warn, info, debug, trace or off, or TARGET=LEVEL: {error}")),

@@ -266,11 +266,11 @@ mod tests {
         let metrics = metrics();
         let trace = "0af7651916cd43dd8448eb211c80319c";
         metrics.request("POST", "/enqueue", 202, Duration::from_millis(3), Some(trace));
-        let exemplar = format!("le=\"0.005\"}} 1 # {{trace_id=\"{trace}\"}} 0.003");
+        let exemplar = format!("{{le=\"0.005\",route=\"/enqueue\"}} 1 # {{trace_id=\"{trace}\"}} 0.003");
         let open = metrics.render(TextFormat::OpenMetrics, &[]).unwrap();
         assert!(open.contains(&exemplar), "{open}");
         let plain = metrics.render(TextFormat::Plain, &[]).unwrap();
-        assert!(!plain.contains(trace) && plain.contains("le=\"0.005\"} 1\n"), "{plain}");
+        assert!(!plain.contains(trace) && plain.contains("{le=\"0.005\",route=\"/enqueue\"} 1\n"), "{plain}");
     }
 
     #[test]

@@ -96,9 +96,10 @@ impl Metric {
 
     /// Shows `figures` under this name.
     pub fn add(&self, registry: &mut Registry, figures: impl EncodeMetric + std::fmt::Debug + Send + Sync + 'static) {
-        match self.seconds {
-            true => registry.register_with_unit(self.name, self.help, Unit::Seconds, figures),
-            false => registry.register(self.name, self.help, figures),
+        if self.seconds {
+            registry.register_with_unit(self.name, self.help, Unit::Seconds, figures);
+        } else {
+            registry.register(self.name, self.help, figures);
         }
     }
 }
@@ -117,6 +118,7 @@ macro_rules! metrics {
         $(
             #[doc = $help]
             #[doc = "."]
+            #[allow(clippy::doc_markdown)] // shown to scrapers too, which know no backticks
             $(#[$more])*
             pub const $name: Metric = Metric {
                 name: $text,
@@ -163,8 +165,10 @@ metrics! {
         "Time that an attempt ran, however it ended";
     TASK_ATTEMPTS = "tidemill_task_attempts" Counter ["queue", "type", "outcome"] Worker
         "Attempts that ended and were settled: succeeded, failed (may be tried again), permanent, timed_out, panicked, cancelled, released, unserved, or refused because the settlement came too late";
+    WORKER_EXCHANGES = "tidemill_worker_exchanges" Counter ["queue"] Worker
+        "Round trips that settle what ended and claim what waits";
     WORKER_EXCHANGE_DURATION = "tidemill_worker_exchange_duration" Histogram in seconds ["queue"] Worker
-        "Time that a round trip took which settles and claims; its count is the number of round trips";
+        "Time that such a round trip took; one that first waited for work, as an idle worker's does, is left out";
     WORKER_SETTLED_BATCH = "tidemill_worker_settled_batch" Histogram ["queue"] Worker
         "Tasks settled by one round trip, of those that settled any";
     WORKER_CLAIMED_BATCH = "tidemill_worker_claimed_batch" Histogram ["queue"] Worker

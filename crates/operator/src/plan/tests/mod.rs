@@ -12,6 +12,7 @@ use tidemill_core::QueueName;
 
 use super::{BrokerAccess, Inputs, Objects, Template, plan};
 use crate::crd::TaskQueue;
+use crate::options::TraceSettings;
 
 const IMAGE: &str = "tidemill:1";
 const UID: &str = "5f2e4c1a-0000-4000-8000-000000000001";
@@ -23,6 +24,7 @@ pub(super) struct Case {
     pub(super) checksum: &'static str,
     pub(super) installation: Option<Access>,
     pub(super) network_policies: bool,
+    pub(super) traces: Option<TraceSettings>,
     pub(super) pod_monitors: bool,
 }
 
@@ -37,6 +39,7 @@ impl Case {
             checksum: "b1",
             installation: None,
             network_policies: true,
+            traces: None,
             pod_monitors: true,
         }
     }
@@ -78,6 +81,7 @@ impl Case {
             broker_checksum: self.checksum,
             default_image: IMAGE,
             network_policies: self.network_policies,
+            traces: self.traces.as_ref(),
             pod_monitors: self.pod_monitors,
             template: &template,
         })

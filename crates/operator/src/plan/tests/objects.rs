@@ -1,3 +1,4 @@
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ObjectMeta;
 use serde::Serialize;
 
@@ -69,6 +70,21 @@ fn each_spec_has_its_objects_and_no_others() {
     let names = Names::of("mails");
     let Names { worker, broker_secret, api } = &names;
     assert_eq!([worker, broker_secret, api], ["mails-worker", "mails-broker", "mails-api"]);
+}
+
+#[test]
+fn pods_send_their_traces_where_the_operator_is_told() {
+    let mut case = Case::own(&json!({ "api": {} }));
+    case.traces = Some(TraceSettings { endpoint: "http://collector:4318".to_owned(), sample_ratio: 0.25 });
+    let objects = case.plan();
+    let settings = |config: &ConfigMap| config.data.as_ref().unwrap()["config.yaml"].clone();
+    let api = objects.api.as_ref().unwrap();
+    for settings in [settings(&objects.config_map), settings(&api.config_map)] {
+        assert!(
+            settings.ends_with("\ntraces:\n  endpoint: \"http://collector:4318\"\n  sample_ratio: 0.25\n"),
+            "{settings}"
+        );
+    }
 }
 
 #[test]
