@@ -107,9 +107,9 @@ fn a_python_program_counts_words() {
 /// From a worker pod, whose image holds the program.
 fn the_command_line_shows_the_result(queue: &Queue) {
     let pods = queue.has_pods(1, WORK);
-    let server = format!("http://{}", api());
+    let (server, token) = (format!("http://{}", api()), token());
     let args = ["exec", &pods[0], "--", "/tidemill", "tasks", "get", "words", "--queue", "texts", "--output", "json"];
-    let args = [&args[..], &["--server", &server, "--token", &token()]].concat();
+    let args = [&args[..], &["--server", &server, "--token", &token]].concat();
     let shown: Value = serde_json::from_str(&kubectl(&args).done()).unwrap();
     assert_eq!(shown["result"]["words"], 9, "{shown}");
 }
