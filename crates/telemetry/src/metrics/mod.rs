@@ -11,7 +11,7 @@ mod text;
 pub mod timing;
 
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -71,6 +71,7 @@ pub struct Metrics {
     ws_messages_behind: Gauge,
     ws_events_lost: Counter,
     broker_up: Gauge,
+    has_broker: Once,
     operations: Timings<OperationLabels>,
     errors: Family<ErrorLabels, Counter>,
     spans: Family<ResultLabels, Counter>,
@@ -90,6 +91,7 @@ impl Metrics {
             ws_messages_behind: Gauge::default(),
             ws_events_lost: Counter::default(),
             broker_up: Gauge::default(),
+            has_broker: Once::new(),
             operations: timing::family(Timing::of_operations),
             errors: Family::default(),
             spans: Family::default(),
@@ -105,7 +107,6 @@ impl Metrics {
             names::WS_CLIENTS.add(registry, metrics.ws_clients.clone());
             names::WS_MESSAGES_BEHIND.add(registry, metrics.ws_messages_behind.clone());
             names::WS_EVENTS_LOST.add(registry, metrics.ws_events_lost.clone());
-            names::BROKER_UP.add(registry, metrics.broker_up.clone());
             names::BROKER_OPERATION_DURATION.add(registry, metrics.operations.clone());
             names::BROKER_ERRORS.add(registry, metrics.errors.clone());
             names::TRACE_SPANS.add(registry, metrics.spans.clone());
@@ -141,9 +142,12 @@ impl Metrics {
         self.ws_events_lost.inc();
     }
 
-    /// Whether the broker answered.
+    /// Whether the broker answered. The first call makes the series appear: a process that has no broker of its own has none.
     pub fn broker_up(&self, up: bool) {
         self.broker_up.set(i64::from(up));
+        self.has_broker.call_once(|| {
+            self.register(|registry| names::BROKER_UP.add(registry, self.broker_up.clone()));
+        });
     }
 
     /// An operation of the broker ended. One that waits on purpose has no time. `error` is the kind of what went wrong; both

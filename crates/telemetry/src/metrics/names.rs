@@ -36,7 +36,7 @@ impl Kind {
 pub enum Shown {
     /// All of them.
     Everywhere,
-    /// `standalone` and `api`; a worker as far as it serves HTTP for its health.
+    /// `standalone`, `api`, and `worker`, which serves its health and metrics over HTTP.
     Http,
     /// `standalone` and `worker`.
     Worker,
@@ -53,8 +53,8 @@ impl Shown {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Everywhere => "every process",
-            Self::Http => "api, standalone",
-            Self::Worker => "worker, standalone",
+            Self::Http => "standalone, api, worker",
+            Self::Worker => "standalone, worker",
             Self::Once => "standalone, the leading operator",
             Self::Operator => "operator",
             Self::Leader => "the leading operator",
@@ -151,7 +151,7 @@ metrics! {
     WS_EVENTS_LOST = "tidemill_ws_events_lost" Counter [] Http
         "WebSocket clients closed because they would have missed events: they lagged, or the subscription had a gap";
 
-    BROKER_UP = "tidemill_broker_up" Gauge [] Everywhere "Whether the broker answered this process last time: 1 or 0";
+    BROKER_UP = "tidemill_broker_up" Gauge [] Http "Whether the broker answered this process last time: 1 or 0";
     BROKER_OPERATION_DURATION = "tidemill_broker_operation_duration" Histogram in seconds ["operation"] Everywhere
         "Time that the broker took for an operation, failed ones included; waiting for work is not one";
     BROKER_ERRORS = "tidemill_broker_errors" Counter ["operation", "kind"] Everywhere
