@@ -94,6 +94,7 @@ impl App {
         loopback: bool,
     ) -> Self {
         let page = Page::new(&options);
+        metrics.broker_up(false);
         Self(Arc::new(Shared {
             hub: Hub::new(broker.clone(), metrics.ws_messages_behind()),
             health: Arc::new(Health::new(broker.describe(), options.worker.clone())),

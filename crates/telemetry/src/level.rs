@@ -76,7 +76,7 @@ impl LogLevel {
             *now = Now { level: level.to_owned(), until };
         }
         self.0.changed.notify_one();
-        tracing::warn!(level, for_s = time.map(|time| time.as_secs()), "the log level was changed");
+        tracing::warn!(now = level, for_s = time.map(|time| time.as_secs()), "the log level was changed");
         Ok(())
     }
 

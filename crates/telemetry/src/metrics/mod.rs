@@ -71,7 +71,7 @@ pub struct Metrics {
     ws_messages_behind: Gauge,
     ws_events_lost: Counter,
     broker_up: Gauge,
-    broker_asked: Once,
+    has_broker: Once,
     operations: Timings<OperationLabels>,
     errors: Family<ErrorLabels, Counter>,
     spans: Family<ResultLabels, Counter>,
@@ -91,7 +91,7 @@ impl Metrics {
             ws_messages_behind: Gauge::default(),
             ws_events_lost: Counter::default(),
             broker_up: Gauge::default(),
-            broker_asked: Once::new(),
+            has_broker: Once::new(),
             operations: timing::family(Timing::of_operations),
             errors: Family::default(),
             spans: Family::default(),
@@ -142,12 +142,12 @@ impl Metrics {
         self.ws_events_lost.inc();
     }
 
-    /// Whether the broker answered. The first call makes the series appear: a process that asks none on its own, as the
-    /// operator, does not say that it is down.
+    /// Whether the broker answered. The first call makes the series appear: a process that has no broker of its own has none.
     pub fn broker_up(&self, up: bool) {
-        self.broker_asked
-            .call_once(|| self.register(|registry| names::BROKER_UP.add(registry, self.broker_up.clone())));
         self.broker_up.set(i64::from(up));
+        self.has_broker.call_once(|| {
+            self.register(|registry| names::BROKER_UP.add(registry, self.broker_up.clone()));
+        });
     }
 
     /// An operation of the broker ended. One that waits on purpose has no time. `error` is the kind of what went wrong; both

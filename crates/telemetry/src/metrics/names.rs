@@ -36,7 +36,7 @@ impl Kind {
 pub enum Shown {
     /// All of them.
     Everywhere,
-    /// `standalone` and `api`; a worker as far as it serves HTTP for its health.
+    /// `standalone`, `api`, and `worker`, which serves its health and metrics over HTTP.
     Http,
     /// `standalone` and `worker`.
     Worker,
@@ -54,7 +54,7 @@ impl Shown {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Everywhere => "every process",
-            Self::Http => "api, standalone",
+            Self::Http => "api, standalone, worker",
             Self::Worker => "worker, standalone",
             Self::Once => "standalone, the leading operator, api with metrics.queues=on",
             Self::Operator => "operator",
