@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: the program in a process of its own, requests to it, and its events;
-//! workers that misbehave, and a connection that can be cut; a collector of traces, and what metrics say.
+//! workers that misbehave, and a connection that can be cut; a collector of traces, what metrics say, and a Prometheus with all
+//! that dashboards and alerts ask it.
 //!
 //! Nothing here sleeps for a result: [`until`] waits for a condition with a deadline.
 
@@ -8,6 +9,8 @@ pub mod crew;
 pub mod events;
 pub mod mixture;
 pub mod program;
+pub mod prometheus;
+pub mod queries;
 pub mod scrape;
 pub mod valve;
 
@@ -18,6 +21,7 @@ pub use crew::{Crew, Entry};
 pub use events::Events;
 pub use mixture::Mixture;
 pub use program::{Answer, Program};
+pub use prometheus::{Prometheus, Target};
 pub use scrape::Scrape;
 pub use tidemill_broker::conformance::server::RedisServer;
 pub use valve::Valve;

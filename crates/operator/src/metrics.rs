@@ -14,6 +14,9 @@ use tidemill_telemetry::metrics::{Metrics, names};
 /// broker is waited for, and what lies beyond.
 const DURATION_BUCKETS: [f64; 9] = [0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
 
+/// What reconciliations fail at.
+const ERROR_KINDS: [&str; 4] = ["api", "timeout", "finalizer", "unreadable"];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ErrorLabels {
     kind: &'static str,
@@ -86,6 +89,10 @@ impl OperatorMetrics {
             pending: Family::default(),
             oldest: Family::default(),
         };
+        // From the beginning, so that the first failure is a rise.
+        for kind in ERROR_KINDS {
+            drop(own.errors.get_or_create(&ErrorLabels { kind }));
+        }
         metrics.register(|registry| {
             names::OPERATOR_RECONCILES.add(registry, own.reconciles.clone());
             names::OPERATOR_RECONCILE_ERRORS.add(registry, own.errors.clone());

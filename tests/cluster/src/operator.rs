@@ -199,7 +199,11 @@ impl Operator {
         asked.await.expect("the request is awaited").expect("the operator answers")
     }
 
-    fn address(&self) -> String {
+    /// Where it shows its health and metrics.
+    ///
+    /// # Panics
+    /// When it has not said so.
+    pub fn address(&self) -> String {
         let log = self.log();
         let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let address = lines.find_map(|line| find(&line, "address"));
