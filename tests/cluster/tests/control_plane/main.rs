@@ -10,6 +10,7 @@ mod broker;
 mod deletion;
 mod leader;
 mod many;
+mod monitoring;
 mod objects;
 mod outage;
 mod ownership;
