@@ -45,6 +45,8 @@ async fn prometheus_has_the_operators_figures_and_no_query_that_needs_an_operato
         assert_eq!(prometheus.figure(&series), Some(count as f64), "{transition}");
     }
     assert_eq!(prometheus.figure("sum(tidemill_operator_leader)"), Some(1.0));
+    // An operator has many brokers, and says of each TaskQueue whether its own answers.
+    assert_eq!(prometheus.ask("tidemill_broker_up"), Ok(Vec::new()));
     drop(worker);
 
     let mut asked = queries::of_dashboard("operator").unwrap();
