@@ -29,15 +29,16 @@ const UNSENT: usize = 3;
 const WRONG: usize = 2;
 const UNSERVED: usize = 2;
 /// As many as there are slots, so that each worker has some when it is struck.
-const LONG: usize = STANDALONE_SLOTS + DOOMED_SLOTS + STALLED_SLOTS;
-const STANDALONE_SLOTS: usize = 4;
+const LONG: usize = STEADY_SLOTS + DOOMED_SLOTS + STALLED_SLOTS;
+const STEADY_SLOTS: usize = 4;
 const DOOMED_SLOTS: usize = 3;
 const STALLED_SLOTS: usize = 2;
 
-/// A server, two workers and a listener on one Redis, and what the test itself has counted.
+/// An API, three workers and a listener on one Redis, and what the test itself has counted.
 struct Run {
     redis: RedisServer,
-    standalone: Program,
+    api: Program,
+    steady: Program,
     doomed: Program,
     stalled: Program,
     requests: usize,
@@ -48,29 +49,32 @@ struct Run {
 impl Run {
     fn start() -> Self {
         let redis = RedisServer::start();
-        let program = |role: &str, slots: usize| {
-            let (url, slots, lease) = (redis.url(), slots.to_string(), format!("queue.settings.lease_ms={LEASE_MS}"));
-            let mail = format!("smtp.url={NO_MAIL}");
-            let args = ["--broker-url", &url, "--slots", &slots, "--set", &lease, "--set", &mail];
-            Program::start(role, &[&args[..], &["--set", "queue.settings.backoff.initial_ms=100"]].concat()).unwrap()
+        let program = |role: &str, further: &[&str]| {
+            let (url, lease) = (redis.url(), format!("queue.settings.lease_ms={LEASE_MS}"));
+            let (mail, backoff) = (format!("smtp.url={NO_MAIL}"), "queue.settings.backoff.initial_ms=100");
+            let args = ["--broker-url", &url, "--set", &lease, "--set", &mail, "--set", backoff];
+            Program::start(role, &[&args[..], further].concat()).unwrap()
         };
-        let standalone = program("standalone", STANDALONE_SLOTS);
-        let (doomed, stalled) = (program("worker", DOOMED_SLOTS), program("worker", STALLED_SLOTS));
-        let _listener = Events::connect(&standalone.address()).unwrap();
-        Self { redis, standalone, doomed, stalled, requests: 0, accepted: 0, _listener }
+        let worker = |slots: usize| program("worker", &["--slots", &slots.to_string()]);
+        // Nobody else shows whole queues where there is no operator.
+        let api = program("api", &["--form", "html_ws", "--set", "metrics.queues=on"]);
+        let (steady, doomed, stalled) = (worker(STEADY_SLOTS), worker(DOOMED_SLOTS), worker(STALLED_SLOTS));
+        let _listener = Events::connect(&api.address()).unwrap();
+        Self { redis, api, steady, doomed, stalled, requests: 0, accepted: 0, _listener }
     }
 
     fn targets(&self) -> Vec<Target> {
         let of = |job, program: &Program| Target { job, address: program.address(), namespace: NAMESPACE.to_owned() };
-        vec![of("standalone", &self.standalone), of("worker", &self.doomed), of("worker", &self.stalled)]
+        let workers = [&self.steady, &self.doomed, &self.stalled].map(|program| of("worker", program));
+        [of("api", &self.api)].into_iter().chain(workers).collect()
     }
 
     fn figure(&self, name: &str) -> usize {
-        self.standalone.figure("default", name).try_into().unwrap()
+        self.api.figure("default", name).try_into().unwrap()
     }
 
     fn enqueue(&mut self, count: usize, task: &Value) {
-        let answer = self.standalone.post("/enqueue", &vec![task; count].to_json()).unwrap();
+        let answer = self.api.post("/enqueue", &vec![task; count].to_json()).unwrap();
         assert_eq!(answer.status, 202, "{}", answer.text);
         self.requests += 1;
         self.accepted += count;
@@ -85,7 +89,7 @@ impl Run {
         self.enqueue(WRONG, &json!({ "type": "sleep", "payload": { "duration_ms": "long" }, "retries": 3 }));
         self.enqueue(UNSERVED, &json!({ "type": "nobodys", "payload": {} }));
         self.enqueue(1, &json!({ "type": "sleep", "id": "unwanted", "delay_ms": 600_000, "payload": endless }));
-        let cancelled = self.standalone.post("/api/v1/queues/default/tasks/unwanted/cancel", "").unwrap();
+        let cancelled = self.api.post("/api/v1/queues/default/tasks/unwanted/cancel", "").unwrap();
         assert!(cancelled.status < 300, "{}", cancelled.text);
         until("all of that has ended", SOON, || self.is_at_rest());
     }
@@ -109,10 +113,8 @@ impl Run {
         let mut said = [0; 5];
         connection.read_exact(&mut said).unwrap();
         assert_eq!(&said, b"+OK\r\n");
-        assert_eq!(self.standalone.get("/api/v1/queues/default").unwrap().status, 503);
-        until("the broker answers again", SOON, || {
-            self.standalone.get("/api/v1/queues/default").unwrap().status == 200
-        });
+        assert_eq!(self.api.get("/api/v1/queues/default").unwrap().status, 503);
+        until("the broker answers again", SOON, || self.api.get("/api/v1/queues/default").unwrap().status == 200);
     }
 
     fn is_at_rest(&self) -> bool {
@@ -122,14 +124,14 @@ impl Run {
 
     /// The counters of the queue, as the API says them.
     fn counters(&self) -> BTreeMap<String, u64> {
-        let queue = self.standalone.get("/api/v1/queues/default").unwrap().json();
+        let queue = self.api.get("/api/v1/queues/default").unwrap().json();
         let counters = queue["counters"].as_object().unwrap();
         counters.iter().filter_map(|(name, count)| Some((name.clone(), count.as_u64()?))).collect()
     }
 
     /// The same as the text form of the metrics says them.
     fn counters_as_text(&self) -> BTreeMap<String, u64> {
-        let text = self.standalone.get("/metrics?format=prometheus").unwrap().text;
+        let text = self.api.get("/metrics?format=prometheus").unwrap().text;
         let series = r#"tidemill_queue_transitions_total{queue="default",transition=""#;
         let line = |line: &str| {
             let (transition, count) = line.strip_prefix(series)?.split_once("\"} ")?;
@@ -160,7 +162,7 @@ fn counters_scraped(prometheus: &Prometheus) -> BTreeMap<String, u64> {
 fn prometheus_api_and_the_tests_own_count_agree_and_no_query_of_dashboards_and_alerts_finds_nothing() {
     let mut run = Run::start();
     let prometheus = Prometheus::scrape(&run.targets(), &alerts_file()).unwrap();
-    until("all processes are scraped", SOON, || prometheus.figure("sum(up)") == Some(3.0));
+    until("all processes are scraped", SOON, || prometheus.figure("sum(up)") == Some(4.0));
     run.work();
     run.strike_workers();
     run.silence_broker();
@@ -185,7 +187,7 @@ fn prometheus_api_and_the_tests_own_count_agree_and_no_query_of_dashboards_and_a
     for (name, count) in &transitions {
         assert_eq!(counters[name], *count, "{name}");
     }
-    let json = run.standalone.get("/metrics?format=json").unwrap().json();
+    let json = run.api.get("/metrics?format=json").unwrap().json();
     assert_eq!(json, json!({ "total_jobs_in_queue": 0, "jobs_done": GOOD + LONG, "jobs_failed": dead }));
     until("Prometheus has the same figures", SOON, || counters_scraped(&prometheus) == transitions);
     let requests = r#"sum(tidemill_http_requests_total{route="/enqueue",status="202"})"#;

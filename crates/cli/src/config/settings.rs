@@ -180,6 +180,8 @@ pub struct Auth {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
+    /// Whether the figures of whole queues are shown: `auto`, `on` or `off`.
+    pub queues: String,
     /// A port of their own, 0 for none.
     pub port: u16,
 }

@@ -244,6 +244,12 @@ pub static SETTINGS: &[Setting] = &[
         "",
         "origins of foreign web pages that may use the API: https://example.org",
     ),
+    setting(
+        "metrics.queues",
+        Kind::Word(&["auto", "on", "off"]),
+        "auto",
+        "whether /metrics shows the figures of whole queues: auto is yes in standalone and no in api, since the operator shows them; where there is none, turn it on in one api alone",
+    ),
     number(
         "metrics.port",
         0,

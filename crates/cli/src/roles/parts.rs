@@ -71,7 +71,11 @@ pub(super) fn api(settings: &Settings, executor: Option<&Executor>, level: &LogL
         tokens: settings.auth.tokens.clone(),
         allowed_origins: settings.auth.allowed_origins.clone(),
         metrics_port: (settings.metrics.port != 0).then_some(settings.metrics.port),
-        queue_metrics: executor.is_some(),
+        queue_metrics: match settings.metrics.queues.as_str() {
+            "on" => true,
+            "off" => false,
+            _ => executor.is_some(),
+        },
         worker: executor.map(probe),
         log_level: Some(level.clone()),
     })

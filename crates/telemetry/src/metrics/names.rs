@@ -40,7 +40,8 @@ pub enum Shown {
     Http,
     /// `standalone` and `worker`.
     Worker,
-    /// One process of an installation, so that no sum counts twice: `standalone`, or the operator that leads.
+    /// One process of an installation, so that no sum counts twice: `standalone`, the operator that leads, or where there
+    /// is neither an `api` that is told to.
     Once,
     /// The operator.
     Operator,
@@ -55,7 +56,7 @@ impl Shown {
             Self::Everywhere => "every process",
             Self::Http => "api, standalone",
             Self::Worker => "worker, standalone",
-            Self::Once => "standalone, the leading operator",
+            Self::Once => "standalone, the leading operator, api with metrics.queues=on",
             Self::Operator => "operator",
             Self::Leader => "the leading operator",
         }
