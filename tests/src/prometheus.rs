@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::LOOK_EVERY;
 use crate::program::free_port;
-use crate::until;
 
 /// The variable that names the program, and the program where it is not set.
 const PROGRAM: (&str, &str) = ("PROMETHEUS", "prometheus");
@@ -75,14 +75,13 @@ impl Prometheus {
         let config =
             ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(QUERY_DEADLINE)).proxy(None);
         let started = Self { child, address, agent: config.build().into(), _folder: folder };
-        let said = || fs::read_to_string(&log).unwrap_or_default();
-        until(&format!("Prometheus is ready; its log: {}", said()), READY_DEADLINE, || {
-            started
-                .agent
-                .get(format!("http://{}/-/ready", started.address))
-                .call()
-                .is_ok_and(|answer| answer.status() == 200)
-        });
+        let ready = format!("http://{}/-/ready", started.address);
+        let began = Instant::now();
+        while !started.agent.get(&ready).call().is_ok_and(|answer| answer.status() == 200) {
+            let said = || fs::read_to_string(&log).unwrap_or_default();
+            anyhow::ensure!(began.elapsed() < READY_DEADLINE, "Prometheus is not ready; its log: {}", said());
+            std::thread::sleep(LOOK_EVERY);
+        }
         Ok(started)
     }
 
@@ -114,6 +113,12 @@ impl Prometheus {
             Ok([(_, value)]) => Some(*value),
             _ => None,
         }
+    }
+
+    /// The same of a count.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // counts are whole and small
+    pub fn count(&self, query: &str) -> Option<u64> {
+        self.figure(query).map(|figure| figure.round() as u64)
     }
 }
 

@@ -41,7 +41,7 @@ struct Run {
     steady: Program,
     doomed: Program,
     stalled: Program,
-    requests: usize,
+    requests: u64,
     accepted: usize,
     _listener: Events,
 }
@@ -59,8 +59,8 @@ impl Run {
         // Nobody else shows whole queues where there is no operator.
         let api = program("api", &["--form", "html_ws", "--set", "metrics.queues=on"]);
         let (steady, doomed, stalled) = (worker(STEADY_SLOTS), worker(DOOMED_SLOTS), worker(STALLED_SLOTS));
-        let _listener = Events::connect(&api.address()).unwrap();
-        Self { redis, api, steady, doomed, stalled, requests: 0, accepted: 0, _listener }
+        let listener = Events::connect(&api.address()).unwrap();
+        Self { redis, api, steady, doomed, stalled, requests: 0, accepted: 0, _listener: listener }
     }
 
     fn targets(&self) -> Vec<Target> {
@@ -162,7 +162,7 @@ fn counters_scraped(prometheus: &Prometheus) -> BTreeMap<String, u64> {
 fn prometheus_api_and_the_tests_own_count_agree_and_no_query_of_dashboards_and_alerts_finds_nothing() {
     let mut run = Run::start();
     let prometheus = Prometheus::scrape(&run.targets(), &alerts_file()).unwrap();
-    until("all processes are scraped", SOON, || prometheus.figure("sum(up)") == Some(4.0));
+    until("all processes are scraped", SOON, || prometheus.count("sum(up)") == Some(4));
     run.work();
     run.strike_workers();
     run.silence_broker();
@@ -191,7 +191,7 @@ fn prometheus_api_and_the_tests_own_count_agree_and_no_query_of_dashboards_and_a
     assert_eq!(json, json!({ "total_jobs_in_queue": 0, "jobs_done": GOOD + LONG, "jobs_failed": dead }));
     until("Prometheus has the same figures", SOON, || counters_scraped(&prometheus) == transitions);
     let requests = r#"sum(tidemill_http_requests_total{route="/enqueue",status="202"})"#;
-    assert_eq!(prometheus.figure(requests), Some(run.requests as f64));
+    assert_eq!(prometheus.count(requests), Some(run.requests));
 
     let alert = r#"ALERTS{alertname="TidemillDeadLettersRising",alertstate="firing"}"#;
     until("the dead letters are told of", SOON, || prometheus.ask(alert).is_ok_and(|found| !found.is_empty()));

@@ -35,16 +35,16 @@ async fn prometheus_has_the_operators_figures_and_no_query_that_needs_an_operato
     enqueue(&*broker, &queue("q"), TASKS).await;
     until_replicas(&space, "q", 2).await;
     let limited = format!(r#"tidemill_taskqueue_limited_by_max{{namespace="{}",name="q"}}"#, space.name());
-    until("the TaskQueue is at its most", SOON, || prometheus.figure(&limited) == Some(1.0));
+    until("the TaskQueue is at its most", SOON, || prometheus.count(&limited) == Some(1));
     let worker = Program::start("worker", &["--broker-url", &redis.url(), "--queue", "q"]).unwrap();
     let succeeded = r#"tidemill_queue_transitions_total{namespace="tides",queue="q",transition="succeeded"}"#;
-    until("Prometheus knows that all tasks have ended", SOON, || prometheus.figure(succeeded) == Some(TASKS as f64));
+    until("Prometheus knows that all tasks have ended", SOON, || prometheus.count(succeeded) == Some(TASKS as u64));
     let stats = broker.stats(&queue("q")).await.unwrap();
     for (transition, count) in [("enqueued", stats.counters.enqueued), ("started", stats.counters.started)] {
         let series = format!(r#"tidemill_queue_transitions_total{{queue="q",transition="{transition}"}}"#);
-        assert_eq!(prometheus.figure(&series), Some(count as f64), "{transition}");
+        assert_eq!(prometheus.count(&series), Some(count), "{transition}");
     }
-    assert_eq!(prometheus.figure("sum(tidemill_operator_leader)"), Some(1.0));
+    assert_eq!(prometheus.count("sum(tidemill_operator_leader)"), Some(1));
     // An operator has many brokers, and says of each TaskQueue whether its own answers.
     assert_eq!(prometheus.ask("tidemill_broker_up"), Ok(Vec::new()));
     drop(worker);
