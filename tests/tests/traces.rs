@@ -10,6 +10,9 @@ const SOON: Duration = Duration::from_secs(20);
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
 
+/// Tasks of type `http_request` may call the programs of these tests.
+const CALLS_ALLOWED: &str = "http_request.allow_private=127.0.0.1/32";
+
 /// An API and a worker in processes of their own, with a collector.
 struct Fleet {
     collector: Collector,
@@ -24,7 +27,7 @@ impl Fleet {
         let (endpoint, ratio) =
             (format!("traces.endpoint={}", collector.endpoint()), format!("traces.sample_ratio={ratio}"));
         let start = |role: &str| {
-            let args = ["--broker-url", &redis.url(), "--set", &endpoint, "--set", &ratio];
+            let args = ["--broker-url", &redis.url(), "--set", &endpoint, "--set", &ratio, "--set", CALLS_ALLOWED];
             Program::start(role, &args).unwrap()
         };
         Self { api: start("api"), worker: start("worker"), collector, _redis: redis }
@@ -105,6 +108,26 @@ fn a_request_with_a_traceparent_is_one_trace_through_api_store_and_worker() {
         text.lines().any(|line| line.starts_with("tidemill_task_run_seconds_bucket") && line.contains(&exemplar)),
         "{text}"
     );
+}
+
+#[test]
+fn a_trace_goes_on_into_the_server_that_a_task_calls() {
+    let fleet = Fleet::start("0");
+    let called = json!({"url": fleet.api.url("/schedule"), "body": {"b": 1}});
+    fleet.run(&json!({"id": "a", "type": "http_request", "payload": called}), TRACE, "01");
+    fleet.ended("b");
+    let spans = fleet.collector.trace(TRACE, 8);
+    let attempt = |id: &str| {
+        let of = |span: &&Span| span.name == "process default" && span.attribute("messaging.message.id") == id;
+        spans.iter().find(of).unwrap_or_else(|| panic!("no attempt of {id} in {spans:#?}"))
+    };
+    let sent = named(&spans, "POST /schedule");
+    assert_eq!((&sent.parent, sent.kind), (&attempt("a").id, 2), "{spans:#?}");
+    let send = spans.iter().find(|span| span.name == "send default" && span.parent == sent.id).expect("it is sent on");
+    assert_eq!(attempt("b").parent, send.id);
+    for span in &spans {
+        println!("{} {} {}", span.id, span.parent, span.name);
+    }
 }
 
 #[test]
