@@ -281,3 +281,40 @@ fn openapi_and_completions_are_printed() {
     assert!(document["paths"]["/schedule"].is_object());
     assert!(told(tidemill().args(["completions", "bash"])).out.contains("_tidemill"));
 }
+
+#[test]
+fn a_type_of_ones_own_is_served_by_the_command_that_the_configuration_names() {
+    let handlers =
+        r#"handlers={"count": {"command": ["wc", "-c"]}, "refuse": {"command": ["sh", "-c", "echo no >&2; exit 3"]}}"#;
+    let server = Standalone::start(&["--set", handlers]);
+    let sent =
+        told(server.client().args(["enqueue", "count", "--payload", r#"{"a": 1}"#, "--id", "a", "--wait", "30s"]));
+    assert_eq!(sent.code, 0, "{}", sent.err);
+    let shown = told(server.client().args(["tasks", "get", "a", "-o", "json"]));
+    let task: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(task["result"], 7, "{}", shown.out);
+    let refused = told(server.client().args(["enqueue", "refuse", "--id", "b", "--wait", "30s"]));
+    assert!(refused.err.contains("sh failed with exit code 3: no"), "{}", refused.err);
+    let none = told(server.client().args(["enqueue", "exec", "--id", "c", "--wait", "30s"]));
+    assert!(none.err.contains("unsupported task"), "exec has no command here: {}", none.err);
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let missing = told(tidemill().current_dir(elsewhere.path()).args([
+        "standalone",
+        "--set",
+        r#"handlers={"a": {"command": ["no-such-program"]}}"#,
+    ]));
+    assert_eq!(missing.code, 2);
+    assert!(
+        missing.err.contains("the handler of a cannot be used: command: there is no program no-such-program in PATH"),
+        "{}",
+        missing.err
+    );
+    let builtin = told(tidemill().current_dir(elsewhere.path()).args([
+        "worker",
+        "--set",
+        r#"handlers={"sleep": {"command": ["sleep"]}}"#,
+    ]));
+    assert_eq!(builtin.code, 2);
+    assert!(builtin.err.contains("handlers.sleep: sleep is a built-in type; choose another name"), "{}", builtin.err);
+}

@@ -107,15 +107,17 @@ fn a_python_program_counts_words() {
 /// From a worker pod, whose image holds the program.
 fn the_command_line_shows_the_result(queue: &Queue) {
     let pods = queue.has_pods(1, WORK);
-    let server = format!("http://{}", api());
+    let (server, token) = (format!("http://{}", api()), token());
     let args = ["exec", &pods[0], "--", "/tidemill", "tasks", "get", "words", "--queue", "texts", "--output", "json"];
-    let args = [&args[..], &["--server", &server, "--token", &token()]].concat();
+    let args = [&args[..], &["--server", &server, "--token", &token]].concat();
     let shown: Value = serde_json::from_str(&kubectl(&args).done()).unwrap();
     assert_eq!(shown["result"]["words"], 9, "{shown}");
 }
 
 fn private_addresses_stay_out_of_reach() {
-    for (id, url) in [("by-name", format!("http://{}/livez", api())), ("by-number", "http://169.254.169.254/".to_owned())] {
+    for (id, url) in
+        [("by-name", format!("http://{}/livez", api())), ("by-number", "http://169.254.169.254/".to_owned())]
+    {
         send("texts", &json!({ "id": id, "type": "http_request", "payload": { "url": url } }));
         let dead = ended("texts", id, "dead");
         assert!(dead["attempts"].to_string().contains("is not a public address"), "{dead}");
