@@ -113,7 +113,7 @@ fn a_request_with_a_traceparent_is_one_trace_through_api_store_and_worker() {
 #[test]
 fn a_trace_goes_on_into_the_server_that_a_task_calls() {
     let fleet = Fleet::start("0");
-    let called = json!({"url": fleet.api.url("/schedule"), "body": {"b": 1}});
+    let called = json!({"url": format!("http://{}/schedule", fleet.api.address()), "body": {"b": 1}});
     fleet.run(&json!({"id": "a", "type": "http_request", "payload": called}), TRACE, "01");
     fleet.ended("b");
     let spans = fleet.collector.trace(TRACE, 8);

@@ -325,14 +325,23 @@ fn a_type_of_ones_own_is_served_by_the_command_that_the_configuration_names() {
     let none = told(server.client().args(["enqueue", "exec", "--id", "c", "--wait", "30s"]));
     assert!(none.err.contains("unsupported task"), "exec has no command here: {}", none.err);
 
-    let missing = told(tidemill().args(["standalone", "--set", r#"handlers={"a": {"command": ["no-such-program"]}}"#]));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let missing = told(tidemill().current_dir(elsewhere.path()).args([
+        "standalone",
+        "--set",
+        r#"handlers={"a": {"command": ["no-such-program"]}}"#,
+    ]));
     assert_eq!(missing.code, 2);
     assert!(
         missing.err.contains("the handler of a cannot be used: command: there is no program no-such-program in PATH"),
         "{}",
         missing.err
     );
-    let builtin = told(tidemill().args(["worker", "--set", r#"handlers={"sleep": {"command": ["sleep"]}}"#]));
+    let builtin = told(tidemill().current_dir(elsewhere.path()).args([
+        "worker",
+        "--set",
+        r#"handlers={"sleep": {"command": ["sleep"]}}"#,
+    ]));
     assert_eq!(builtin.code, 2);
     assert!(builtin.err.contains("handlers.sleep: sleep is a built-in type; choose another name"), "{}", builtin.err);
 }
