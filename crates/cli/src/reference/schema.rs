@@ -29,16 +29,22 @@ fn members(schema: &Value, root: &Value, path: &str, depth: usize, found: &mut V
     let required = |name: &str| schema["required"].as_array().is_some_and(|names| names.iter().any(|own| own == name));
     for (name, member) in schema["properties"].as_object().into_iter().flatten() {
         let full = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        if found.iter().any(|[known, ..]| known.trim_start_matches('`').starts_with(&format!("{full}`"))) {
+        let inner = resolved(member, root);
+        let values = values(inner, root);
+        // What several variants have is one row, with the values of all.
+        let known = found.iter_mut().find(|[known, ..]| known.trim_end_matches(" *") == code(&full));
+        if let Some([_, others, ..]) = known {
+            if !others.contains(&values) {
+                *others = format!("{others}, {values}");
+            }
             continue;
         }
-        let inner = resolved(member, root);
         let mark = if required(name) { " *" } else { "" };
         let default = member.get("default").or_else(|| inner.get("default"));
         let meaning = member["description"].as_str().or_else(|| inner["description"].as_str()).unwrap_or_default();
         found.push([
             format!("`{full}`{mark}"),
-            values(inner, root),
+            values,
             default.filter(|value| !value.is_null()).map(|value| code(&value.to_string())).unwrap_or_default(),
             prose(meaning),
         ]);
@@ -130,6 +136,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_variants_share_is_one_row_with_the_values_of_all() {
+        let variant = |kind: &str| json!({ "required": ["kind"], "properties": { "kind": { "const": kind } } });
+        let schema = json!({ "oneOf": [variant("hmac"), variant("webhooks")] });
+        assert_eq!(rows(&schema, &schema), [["`kind` *", "`hmac`, `webhooks`", "", ""]]);
+    }
 
     #[test]
     fn members_are_named_by_their_path_with_values_default_and_meaning() {

@@ -20,7 +20,10 @@ pub(super) fn text() -> String {
     let mut text = HEAD.to_owned();
     for built_in in TYPES {
         let schema = (built_in.payload)().to_value();
-        let members = table(HEADS, rows(&schema, &schema));
+        let members = match rows(&schema, &schema) {
+            rows if rows.is_empty() => "The payload is any JSON object.\n".to_owned(),
+            rows => table(HEADS, rows),
+        };
         let example =
             format!("```json\n{{\"type\": \"{}\", \"payload\": {}}}\n```", built_in.name, built_in.example.trim());
         // Writing to a String cannot fail.
