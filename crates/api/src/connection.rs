@@ -1,11 +1,14 @@
 //! One connection: HTTP/1.1 with upgrades, over a stream that no silent peer holds open.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,12 +16,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 /// How long a request's head may take, the silence before it included: an idle connection ends with it too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stream may stand still in both directions, an answer that nobody reads included. Longer than two of the
 /// pings of a WebSocket are apart.
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Who is at the other end; an extension of each request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves `stream` until its end, or, after `closing`, until the request under way has its answer.
 pub(crate) async fn serve(stream: TcpStream, router: Router, closing: CancellationToken) {
@@ -27,7 +35,14 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, closing: Cancellati
     }
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    let peer = stream.peer_addr().ok().map(Peer);
     let io = TokioIo::new(Unstalled::new(stream));
+    let router = router.map_request(move |mut request: Request<Incoming>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
+        request
+    });
     let connection = http.serve_connection(io, TowerToHyperService::new(router)).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -69,8 +69,8 @@ impl Process {
             process.metrics.log_lines_dropped(logs.count_dropped());
             process.level = Some(logs.level());
             telemetry = Telemetry { traces, logs: Some(logs) };
+            log_panics();
         }
-        log_panics();
         raise_open_files();
         Ok((process, telemetry))
     }

@@ -19,7 +19,6 @@ use super::intake::{allow_for_duration, take_in, too_many};
 use crate::error::{Answer, Faults, Refusal};
 use crate::extract::{Body, Params};
 use crate::json::{self, Items, Members, Shape};
-use crate::observed::traceparent;
 use crate::state::{App, Creation, Deadline};
 
 /// A task that was taken in.
@@ -45,6 +44,8 @@ pub(crate) struct AcceptedBatch {
 /// Takes in one task, or an array of them, whole or not at all.
 ///
 /// Names of members match in any letter case. What is left out is the queue's default; a missing id is a new UUID.
+/// A request that is repeated with the same ids and the same `Idempotency-Key` is answered as the first was, while its tasks
+/// are kept.
 #[utoipa::path(post, path = "/enqueue", tag = "queue", params(QueueParam),
     request_body(content = crate::openapi::EnqueueBody, description = "A task or an array of at most 10,000",
         example = json!({"type": "send_email", "retries": 3, "payload": {"to": "a@example.com", "subject": "Hello"}})),
@@ -82,8 +83,7 @@ pub(crate) async fn enqueue(
         check_size(task, index, shape, settings.max_payload_bytes)?;
         allow_for_duration(task, settings.timeout_ms);
     }
-    let caller = traceparent(&headers);
-    let done = take_in(&app, deadline, &queue, &mut tasks, caller).await.map_err(|refusal| {
+    let done = take_in(&app, deadline, &queue, &mut tasks, &headers).await.map_err(|refusal| {
         let places: HashMap<&str, usize> = tasks.iter().enumerate().map(|(at, task)| (task.id.as_str(), at)).collect();
         refusal.at_ids(|id| match places.get(id) {
             Some(at) if shape == Shape::Array => format!("/{at}/id"),

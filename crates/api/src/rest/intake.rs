@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderMap;
 use rand::Rng;
+use sha2::{Digest, Sha256};
 use tidemill_broker::contract::BATCH_MAX;
 use tidemill_broker::{BrokerError, Enqueued};
 use tidemill_core::policy::TIMEOUT_MS_MAX;
@@ -13,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
 use crate::error::{Answer, Refusal};
+use crate::observed::traceparent;
 use crate::state::{App, Creation, Deadline};
 
 /// Bounds of the pause before a batch is handed over again, in milliseconds: drawn, so that many do not come at once.
@@ -28,6 +31,22 @@ pub(crate) fn allow_for_duration(task: &mut NewTask, queue_timeout_ms: u64) {
     }
 }
 
+/// What a caller says that repeats a request.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Longest such key.
+const KEY_MAX: usize = 255;
+
+/// The id of the request: made of the caller's key, so that a repetition of it is recognised, else a new one.
+fn request_id(headers: &HeaderMap) -> Answer<RequestId> {
+    let Some(key) = headers.get(IDEMPOTENCY_KEY) else { return Ok(RequestId(rand::rng().random())) };
+    let is_fit = !key.is_empty() && key.len() <= KEY_MAX && key.to_str().is_ok();
+    let digest = Sha256::digest(key.as_bytes());
+    match digest.first_chunk() {
+        Some(first) if is_fit => Ok(RequestId(*first)),
+        _ => Err(Refusal::invalid("", format!("the header Idempotency-Key has 1 to {KEY_MAX} printable characters"))),
+    }
+}
+
 /// Hands `batch` to the broker, whole or not at all. Its tasks go on with the trace of their sending where that is recorded,
 /// else with the caller's.
 pub(crate) async fn take_in(
@@ -35,9 +54,9 @@ pub(crate) async fn take_in(
     deadline: Deadline,
     queue: &QueueName,
     batch: &mut [NewTask],
-    caller: Option<String>,
+    headers: &HeaderMap,
 ) -> Answer<Vec<Enqueued>> {
-    let request = RequestId(rand::rng().random());
+    let (request, caller) = (request_id(headers)?, traceparent(headers));
     let span = traces::send(queue, batch.len(), batch.first().map(|task| &task.id));
     let trace = traces::traceparent_of(&span).or(caller);
     for task in batch.iter_mut() {

@@ -16,7 +16,6 @@ use super::intake::{allow_for_duration, take_in, too_many};
 use crate::error::{Answer, Faults, Refusal};
 use crate::extract::{Body, Params};
 use crate::json::{self, Members, Shape};
-use crate::observed::traceparent;
 use crate::state::{App, Creation, Deadline};
 
 /// One member: id → duration.
@@ -58,7 +57,7 @@ pub(crate) async fn schedule(
     for task in &mut tasks {
         allow_for_duration(task, settings.timeout_ms);
     }
-    take_in(&app, deadline, &queue, &mut tasks, traceparent(&headers)).await?;
+    take_in(&app, deadline, &queue, &mut tasks, &headers).await?;
     let scheduled = tasks.iter().map(|task| Named(&task.id, task.duration_ms)).collect();
     Ok((StatusCode::ACCEPTED, axum::Json(Scheduled { scheduled })).into_response())
 }

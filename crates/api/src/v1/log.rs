@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use tidemill_core::Problem;
 use tidemill_telemetry::level::LEVEL_FOR_MAX;
 use tidemill_telemetry::{LevelNow, LogLevel};
 use utoipa::ToSchema;
 
+use crate::connection::Peer;
 use crate::error::{Answer, Refusal};
 use crate::extract::Body;
 use crate::json;
@@ -51,8 +52,18 @@ pub(crate) async fn log_level(State(app): State<App>) -> Answer<Json<LogBody>> {
     responses(
         (status = 200, description = "It is in force", body = LogBody),
         (status = 400, description = "The level is none", body = crate::openapi::ProblemBody, content_type = "application/problem+json"),
+        (status = 403, description = "No token is asked for, and the caller is on another machine", body = crate::openapi::ProblemBody, content_type = "application/problem+json"),
     ))]
-pub(crate) async fn put_log_level(State(app): State<App>, Body(sent): Body) -> Answer<Json<LogBody>> {
+pub(crate) async fn put_log_level(
+    State(app): State<App>,
+    peer: Option<Extension<Peer>>,
+    Body(sent): Body,
+) -> Answer<Json<LogBody>> {
+    let is_local = peer.is_some_and(|Extension(Peer(address))| address.ip().to_canonical().is_loopback());
+    if !app.tokens.required() && !is_local {
+        let detail = "no token is asked for here, so that the level is changed from this machine alone (in a pod: kubectl port-forward)";
+        return Err(Problem::new(403, "not-from-here", "The log level was not changed", detail).into());
+    }
     let LogChange { level: wanted, for_s } = json::read(&sent)?;
     let longest = LEVEL_FOR_MAX.as_secs();
     if for_s.is_some_and(|seconds| seconds == 0 || seconds > longest) {

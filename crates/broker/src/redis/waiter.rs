@@ -58,11 +58,18 @@ struct Line {
 
 type Reply = BoxFuture<'static, RedisResult<Value>>;
 
+/// A command that is on its way behind a pop: to where, the reply to come, and word of a pop that failed.
+struct Sent {
+    node: Arc<Node>,
+    reply: Reply,
+    broken: oneshot::Receiver<()>,
+}
+
 /// A command that waits for the marker.
 struct Errand {
     command: Cmd,
-    /// Takes the reply to come, and word of a pop that failed: nobody stands between the reply and who waits for it.
-    sent: oneshot::Sender<(Reply, oneshot::Receiver<()>)>,
+    /// Takes the reply to come: nobody stands between it and who waits for it.
+    sent: oneshot::Sender<Sent>,
     left: Arc<AtomicBool>,
 }
 
@@ -106,16 +113,38 @@ impl Line {
         self.errand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Wakes the one that has waited longest. Whether there was one.
+    /// Wakes the one that has waited longest, or else whoever has an errand, which is not sent behind a pop then but at
+    /// once. Whether there was one.
     fn wake(&self) -> bool {
-        let mut waiting = self.waiting();
-        std::iter::from_fn(|| waiting.pop_front()).any(|waiter| waiter.send(()).is_ok())
+        {
+            let mut waiting = self.waiting();
+            if std::iter::from_fn(|| waiting.pop_front()).any(|waiter| waiter.send(()).is_ok()) {
+                return true;
+            }
+        }
+        self.errand().take().is_some_and(|errand| !errand.sent.is_closed())
     }
 
     /// Wakes whoever waits, or will wait next.
     fn owe(&self) {
         if !self.wake() {
             self.owes.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// One who waits. A marker that came too late to be seen by one who leaves is owed to the next.
+struct Waiter<'a> {
+    line: &'a Line,
+    woken: oneshot::Receiver<()>,
+    is_done: bool,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.woken.close();
+        if !self.is_done && self.woken.try_recv().is_ok() {
+            self.line.owe();
         }
     }
 }
@@ -131,12 +160,15 @@ impl Waiters {
         if line.owes.swap(false, Ordering::AcqRel) {
             return;
         }
-        let (waiter, woken) = oneshot::channel();
-        line.waiting().push_back(waiter);
+        let (sender, woken) = oneshot::channel();
+        let mut waiter = Waiter { line: &line, woken, is_done: false };
+        line.waiting().push_back(sender);
         line.asked.notify_one();
-        if !matches!(timeout(until, woken).await, Ok(Ok(()))) {
+        if !matches!(timeout(until, &mut waiter.woken).await, Ok(Ok(()))) {
             tracing::trace!(%queue, "waited in vain");
         }
+        // Whoever has waited to the end looks for work, with or without a marker.
+        waiter.is_done = true;
     }
 
     /// Has `command` carried out when the marker of `queue` has come, and gives the reply. `None` where that did not come about
@@ -150,12 +182,14 @@ impl Waiters {
         *line.errand() = Some(Errand { command, sent, left: Arc::clone(&patience.left) });
         line.asked.notify_one();
         let replied = async {
-            let (reply, broken) = sending.await.ok()?;
-            tokio::select! {
+            let Sent { node, reply, broken } = sending.await.ok()?;
+            let reply = tokio::select! {
                 biased;
                 reply = reply => reply.inspect_err(|error| tracing::debug!(%error, "what waited for the marker failed")).ok(),
                 Ok(()) = broken => None,
-            }
+            }?;
+            // Of one that has been replaced, it may be of no worth.
+            (!self.topology.has_left(&node)).then_some(reply)
         };
         let value = timeout(until, replied).await.ok()??;
         patience.has_reply = true;
@@ -208,14 +242,14 @@ struct Behind {
 
 impl Behind {
     /// Sends what waits for that. The first look at a command sends it.
-    async fn send(line: &Line, mut connection: MultiplexedConnection) -> Option<Self> {
+    async fn send(line: &Line, node: Arc<Node>, mut connection: MultiplexedConnection) -> Option<Self> {
         let Errand { command, sent, left } = line.errand().take()?;
         let mut reply: Reply = async move { connection.send_packed_command(&command).await }.boxed();
         if let Poll::Ready(failed) = futures::poll!(&mut reply) {
             reply = std::future::ready(failed).boxed();
         }
         let (broken, hears) = oneshot::channel();
-        sent.send((reply, hears)).is_ok().then_some(Self { left, broken })
+        sent.send(Sent { node, reply, broken: hears }).is_ok().then_some(Self { left, broken })
     }
 
     /// Whether somebody still waits for the reply, or has it, and so has taken up the marker.
@@ -284,7 +318,7 @@ impl Popper {
     /// Whether there was a marker. What is asked for meanwhile is sent behind the pop, once.
     async fn pop_before(&mut self, line: &Line, behind: &mut Option<Behind>) -> RedisResult<bool> {
         let marker = self.marker.clone();
-        let mut connection = self.connection().await?.clone();
+        let (node, mut connection) = self.connection().await?;
         let mut command = redis::cmd("BLPOP");
         command.arg(marker).arg(POP_SECONDS);
         let deadline = Duration::from_secs(u64::from(POP_SECONDS)) + POP_GRACE;
@@ -303,25 +337,23 @@ impl Popper {
                     return Err((redis::ErrorKind::Io, "another server keeps the queue now").into());
                 }
                 () = std::future::ready(()), if behind.is_none() && line.has_errand() => {
-                    *behind = Behind::send(line, follower.clone()).await;
+                    *behind = Behind::send(line, Arc::clone(&node), follower.clone()).await;
                 }
                 () = line.asked.notified(), if behind.is_none() => {}
             }
         }
     }
 
-    async fn connection(&mut self) -> redis::RedisResult<&MultiplexedConnection> {
-        if self.connected.is_none() {
-            self.changes.mark_unchanged();
-            let node = self.topology.locate(self.slot).await;
-            let node = node.map_err(|error| (redis::ErrorKind::Io, "the server is not known", error.to_string()))?;
-            let connection = dial::connect(&node.client, None).await?;
-            self.connected = Some((node, connection));
+    async fn connection(&mut self) -> RedisResult<(Arc<Node>, MultiplexedConnection)> {
+        if let Some((node, connection)) = &self.connected {
+            return Ok((Arc::clone(node), connection.clone()));
         }
-        match &self.connected {
-            Some((_, connection)) => Ok(connection),
-            None => Err((redis::ErrorKind::Io, "there is no connection").into()),
-        }
+        self.changes.mark_unchanged();
+        let node = self.topology.locate(self.slot).await;
+        let node = node.map_err(|error| (redis::ErrorKind::Io, "the server is not known", error.to_string()))?;
+        let connection = dial::connect(&node.client, None).await?;
+        self.connected = Some((Arc::clone(&node), connection.clone()));
+        Ok((node, connection))
     }
 
     /// Comes back when the queue is no longer where this is connected to, or another server answers there.

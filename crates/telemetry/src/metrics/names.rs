@@ -161,7 +161,7 @@ metrics! {
     WORKER_SLOTS = "tidemill_worker_slots" Gauge [] Worker "Tasks that this process's executor may run at a time";
     WORKER_BUSY = "tidemill_worker_busy" Gauge [] Worker "Tasks that this process's executor runs now";
     TASK_WAIT = "tidemill_task_wait" Histogram in seconds ["queue", "type"] Worker
-        "Time from when the broker took a task to the start of its first attempt, by the broker's clock; a delay that was asked for is part of it";
+        "Time from when the broker took a task to a start that no failure and no loss came before, by the broker's clock; a delay that was asked for is part of it, and one that was released or requeued by hand counts again";
     TASK_RUN = "tidemill_task_run" Histogram in seconds ["queue", "type"] Worker
         "Time that an attempt ran, however it ended";
     TASK_ATTEMPTS = "tidemill_task_attempts" Counter ["queue", "type", "outcome"] Worker

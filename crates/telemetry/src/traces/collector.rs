@@ -62,11 +62,14 @@ pub(super) fn exporter(endpoint: &str) -> Result<SpanExporter, TraceError> {
 /// The endpoint with the path of traces, unless it has one.
 fn address(endpoint: &str) -> Result<String, TraceError> {
     let wrong = || TraceError::Endpoint(endpoint.to_owned());
-    let url = reqwest::Url::parse(endpoint).map_err(|_| wrong())?;
+    let mut url = reqwest::Url::parse(endpoint).map_err(|_| wrong())?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(wrong());
     }
-    Ok(if url.path() == "/" { format!("{}{PATH}", endpoint.trim_end_matches('/')) } else { endpoint.to_owned() })
+    if url.path() == "/" {
+        url.set_path(PATH);
+    }
+    Ok(url.into())
 }
 
 fn tls() -> Result<ClientConfig, TraceError> {

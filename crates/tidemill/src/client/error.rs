@@ -11,6 +11,9 @@ pub enum ClientError {
     /// That is no address of a server.
     #[error("{0:?} is no address of a server: write http://HOST:PORT or https://HOST")]
     Address(String),
+    /// An address with a user or a password in it, which would be shown in errors.
+    #[error("an address of a server holds no user and no password; a token is given to `Client::token`")]
+    Credentials,
     /// TLS cannot be set up with the authorities of `SSL_CERT_FILE`.
     #[error("TLS cannot be set up: {0}")]
     Tls(String),

@@ -25,6 +25,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// An address without what follows the path.
 pub(super) fn base(url: &str) -> Result<Url, ClientError> {
     let base = Url::parse(url).map_err(|_| no_address(url))?;
+    if !base.username().is_empty() || base.password().is_some() {
+        return Err(ClientError::Credentials);
+    }
     if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.query().is_some() {
         return Err(no_address(url));
     }
@@ -85,7 +88,21 @@ impl Client {
         url: Url,
         body: Option<&impl Serialize>,
     ) -> Result<Answer, ClientError> {
+        self.send_as(None, method, url, body).await
+    }
+
+    /// The same, as the request of this key: the server does what it says once, however often it is sent.
+    pub(super) async fn send_as(
+        &self,
+        key: Option<&str>,
+        method: Method,
+        url: Url,
+        body: Option<&impl Serialize>,
+    ) -> Result<Answer, ClientError> {
         let mut request = self.http.request(method, url).header(ACCEPT, "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, token.clone());
         }
@@ -108,6 +125,11 @@ impl Client {
             Problem::new(status.as_u16(), "unexpected", "Unexpected", format!("the server answered {status}"))
         });
         Err(ClientError::Refused(Box::new(problem)))
+    }
+
+    /// The server does not answer.
+    pub(super) fn mute(&self) -> ClientError {
+        ClientError::Unreachable { server: self.base.to_string(), reason: "no answer in time".to_owned() }
     }
 
     /// The whole chain of causes: the outermost says no more than that it failed.
@@ -133,6 +155,7 @@ mod tests {
         for wrong in ["", "127.0.0.1:8080", "redis://host", "http://host/?a=b", "http://"] {
             assert!(matches!(base(wrong), Err(ClientError::Address(_))), "{wrong}");
         }
+        assert!(matches!(base("https://ada:grist@host"), Err(ClientError::Credentials)));
     }
 
     #[tokio::test(start_paused = true)]

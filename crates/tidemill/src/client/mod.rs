@@ -69,9 +69,9 @@ impl Client {
 
     /// Puts tasks into the queue, all or none of them, in order; at most 10,000.
     ///
-    /// Where no answer comes or the store is away, the request is sent again, a few times. A task whose id the client
-    /// made itself is thereby not enqueued twice; for one with an id of yours, a repetition that came too late says that
-    /// the id is taken.
+    /// Where no answer comes or the store is away, the request is sent again, a few times, under the same key: the store
+    /// recognises it while a task of it waits or runs, and after its end while it is kept (retention). Where ended tasks are
+    /// not kept at all, one that ended before the repetition came is enqueued again.
     pub async fn enqueue_all(&self, mut tasks: Vec<Task>) -> Result<Vec<Ticket>, ClientError> {
         #[derive(Deserialize)]
         struct Batch {
@@ -88,7 +88,8 @@ impl Client {
         if let Some(queue) = &self.queue {
             url.query_pairs_mut().append_pair("queue", queue.as_str());
         }
-        let sent = http::repeated(|| self.send(Method::POST, url.clone(), Some(&tasks))).await;
+        let key = Uuid::new_v4().to_string();
+        let sent = http::repeated(|| self.send_as(Some(&key), Method::POST, url.clone(), Some(&tasks))).await;
         match sent.outcome {
             Ok(answer) => Ok(answer.read::<Batch>()?.tasks),
             // What an earlier sending did, whose answer was lost.
