@@ -33,18 +33,17 @@ async fn the_door_says_what_is_missing_in_the_words_that_users_know() {
 
 #[tokio::test]
 async fn a_request_that_is_repeated_under_its_key_is_answered_as_the_first_was_also_after_the_end() {
-    let broker = Faulty::new();
-    let api = Api::with(options(), broker.clone()).await;
+    let api = Api::start().await;
     let body = r#"{"type": "x", "payload": {}, "id": "a"}"#;
     let send = async |key: &str| api.send("POST", "/enqueue", &[("idempotency-key", key)], body).await.status;
     assert_eq!((send("one").await, send("one").await, send("two").await), (202, 202, 409));
-    let claims = broker.claim("default", 5).await;
+    let claims = api.broker.claim("default", 5).await;
     assert_eq!(claims.len(), 1);
-    broker.settle("default", &claims[0], Outcome::Succeeded { result: None }).await;
+    api.broker.settle("default", &claims[0], Outcome::Succeeded { result: None }).await;
     assert_eq!(send("one").await, 202);
-    assert_eq!(broker.claim("default", 5).await, [], "it does not run again");
+    assert_eq!(api.broker.claim("default", 5).await, [], "it does not run again");
     assert_eq!(send("two").await, 202, "another request may use the id again");
-    assert_eq!(broker.claim("default", 5).await.len(), 1);
+    assert_eq!(api.broker.claim("default", 5).await.len(), 1);
     assert_eq!(send(&"k".repeat(256)).await, 400);
 }
 
