@@ -90,7 +90,10 @@ async fn answer(
     let part = stream::iter([Ok(Bytes::from_static(b"part"))]);
     let body = match segments.as_slice() {
         ["endless", ..] => Body::from_stream(part.chain(stream::pending::<std::io::Result<Bytes>>())),
-        ["broken"] => Body::from_stream(part.chain(stream::iter([Err(std::io::Error::other("broken"))]))),
+        ["broken"] => Body::from_stream(part.chain(stream::once(async {
+            tokio::task::yield_now().await; // what came before is sent
+            Err(std::io::Error::other("broken"))
+        }))),
         _ => Body::from(body),
     };
     let mut response = Response::new(body);
