@@ -76,7 +76,12 @@ pub enum Command {
     },
     /// Make one PDF, within limits: what a worker starts for each task of `generate_pdf`.
     #[command(name = RENDER_PDF, hide = true, after_help = "EXAMPLES:\n  workers start it, and give it its job on stdin")]
-    RenderPdf,
+    RenderPdf {
+        /// The bytes of memory that it may take.
+        memory_bytes: u64,
+        /// The seconds of processor time that it may take.
+        processor_seconds: u64,
+    },
 }
 
 /// The command by which a worker starts itself to make a PDF.

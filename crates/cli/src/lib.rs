@@ -28,7 +28,9 @@ use args::{Cli, Command};
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     exit::code(match cli.command {
-        Command::RenderPdf => return tidemill_handlers::render_pdf(),
+        Command::RenderPdf { memory_bytes, processor_seconds } => {
+            return tidemill_handlers::render_pdf(memory_bytes, processor_seconds);
+        }
         Command::Standalone(args) => roles::standalone::run(&args),
         Command::Api(args) => roles::api::run(&args),
         Command::Worker(args) => roles::worker::run(&args),

@@ -4,7 +4,7 @@ mod server;
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use server::{Standalone, tidemill, told};
@@ -307,6 +307,40 @@ fn openapi_and_completions_are_printed() {
     let document: serde_json::Value = serde_json::from_str(&told(tidemill().arg("openapi")).out).unwrap();
     assert!(document["paths"]["/schedule"].is_object());
     assert!(told(tidemill().args(["completions", "bash"])).out.contains("_tidemill"));
+}
+
+/// `tidemill` without the rights by which root looks into any process.
+fn plain_tidemill() -> Command {
+    let program = tidemill();
+    let root = told(Command::new("id").arg("-u")).out.trim() == "0";
+    if !root {
+        return program;
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(program.get_program()).stdin(Stdio::null());
+    for (name, _) in program.get_envs() {
+        command.env_remove(name);
+    }
+    command
+}
+
+#[test]
+fn a_command_reads_nothing_of_the_workers_environment_and_documents_are_still_made() {
+    let mut program = plain_tidemill();
+    program.env("TIDEMILL_AUTH__TOKENS", "hunter2").env("SECRET", "hunter2");
+    let handlers = r#"handlers={"look": {"command": ["sh", "-c", "cat /proc/$PPID/environ"]}}"#;
+    let server = Standalone::start_with(program, &["--set", handlers]);
+    let send = |arguments: &[&str]| {
+        let mut client = server.client();
+        client.env("TIDEMILL_TOKEN", "hunter2").args(arguments);
+        told(&mut client)
+    };
+    let looked = send(&["enqueue", "look", "--id", "a", "--wait", "30s"]);
+    assert!(looked.err.contains("Permission denied"), "{}", looked.err);
+    let shown = send(&["tasks", "get", "a", "-o", "json"]);
+    assert!(!shown.out.contains("hunter2"), "{}", shown.out);
+    let made = send(&["enqueue", "generate_pdf", "--payload", r#"{"body": "All is well."}"#, "--wait", "30s"]);
+    assert_eq!(made.code, 0, "{}", made.err);
 }
 
 #[test]

@@ -136,6 +136,21 @@ async fn a_network_that_fails_is_transient_and_so_is_a_server_that_is_slow() {
 }
 
 #[tokio::test]
+async fn what_was_answered_counts_also_where_its_body_breaks_off_or_never_ends() {
+    let server = WebServer::start().await;
+    let here = here(&[], None);
+    for (path, timeout_ms) in [("/endless", 500), ("/broken", 20_000)] {
+        let result = run(&here, json!({"url": server.url(path), "timeout_ms": timeout_ms})).await.unwrap();
+        assert_eq!((&result["status"], &result["truncated"]), (&json!(200), &json!(true)), "{path}: {result}");
+    }
+    let result = run(&here, json!({"url": server.url("/endless"), "timeout_ms": 500})).await.unwrap();
+    assert_eq!(result["body"], "part");
+    let error = run(&here, json!({"url": server.url("/endless/503"), "timeout_ms": 500})).await.unwrap_err();
+    assert!(!error.is_permanent() && error.message().ends_with("answered 503 Service Unavailable: part"), "{error}");
+    assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
 async fn signatures_are_verified_by_their_receivers() {
     let server = WebServer::start().await;
     let key = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";

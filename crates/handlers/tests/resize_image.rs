@@ -256,6 +256,40 @@ async fn a_bomb_is_refused_by_what_it_claims_before_it_is_decoded() {
     assert!(why.starts_with("the step between the two images has 400000000 pixels"), "{why}");
 }
 
+#[tokio::test]
+async fn a_frame_that_is_larger_than_the_screen_of_its_gif_is_refused() {
+    let mut gif = encoded(&quarters(4, 4).into(), ImageFormat::Gif);
+    gif[6..10].copy_from_slice(&[1, 0, 1, 0]);
+    let frame = gif.windows(10).position(|ten| ten == [0x2c, 0, 0, 0, 0, 4, 0, 4, 0, ten[9]]).unwrap();
+    let side = 1_000_u16.to_le_bytes(); // a million pixels, as many as are allowed
+    gif[frame + 5..frame + 9].copy_from_slice(&[side, side].concat());
+    for format in ["gif", "png"] {
+        let why = refusal(json!({"source_base64": base64(&gif), "new_x": 4, "format": format})).await;
+        assert!(why.contains("the image cannot be read") && why.to_lowercase().contains("limit"), "{format}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn a_webp_is_refused_whose_parts_are_larger_than_it_says() {
+    let still = encoded(&quarters(4, 4).into(), ImageFormat::WebP);
+    let chunk = |kind: &[u8; 4], claimed: u32, held: &[u8]| [&kind[..], &claimed.to_le_bytes(), held].concat();
+    let image = |flags: u8, parts: &[Vec<u8>]| {
+        let extended = chunk(b"VP8X", 10, &[flags, 0, 0, 0, 3, 0, 0, 3, 0, 0]);
+        let parts = [&b"WEBP"[..], &extended, &parts.concat()].concat();
+        chunk(b"RIFF", u32::try_from(parts.len()).unwrap(), &parts)
+    };
+    let picture = still[12..].to_vec();
+    let sound = image(8, &[picture.clone(), chunk(b"EXIF", 4, b"Exif")]);
+    assert!(inline(json!({"source_base64": base64(&sound), "new_x": 2})).await.is_ok());
+    let exif = image(8, &[picture, chunk(b"EXIF", 4_000_000_000, b"Exif")]);
+    let why = refusal(json!({"source_base64": base64(&exif), "new_x": 2})).await;
+    assert_eq!(why, "the image cannot be read: its part EXIF is larger than the file");
+    let frame = [0x10, 0, 0, 0x9d, 1, 0x2a, 0xff, 0x3f, 0xff, 0x3f, 0, 0];
+    let large = image(0, &[chunk(b"VP8 ", 12, &frame)]);
+    let why = refusal(json!({"source_base64": base64(&large), "new_x": 2})).await;
+    assert!(why.ends_with("it claims 4 × 4 pixels, and what it holds has 16383 × 16383"), "{why}");
+}
+
 /// The chunk of a PNG with its length and checksum.
 fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
     let mut chunk = u32::try_from(data.len()).unwrap().to_be_bytes().to_vec();

@@ -115,6 +115,15 @@ fn raise_open_files() {
     }
 }
 
+/// Hides the environment and the memory of this process from others of the same user, for good: what handlers start must not
+/// find there what the broker's password is. Nor can it be traced any more, and it leaves no core.
+pub fn hide() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "what handlers start can read the environment of this process");
+    }
+}
+
 /// Says where the process is found, and warns of a door that stands open.
 pub fn announce(role: Role, settings: &Settings, address: Option<SocketAddr>, broker: &str) {
     let address = address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, settings.app.port)));
@@ -158,4 +167,16 @@ pub async fn together(
     let (contact, http) = tokio::join!(contact, http);
     contact?;
     Ok(http?)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    #[test]
+    fn a_hidden_process_still_finds_itself() {
+        super::hide();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+        assert!(std::fs::File::open("/proc/self/exe").is_ok());
+    }
 }

@@ -12,8 +12,10 @@ use crate::process::{self, Process};
 use crate::signals::Stop;
 use crate::{drain, options, store};
 
-/// Runs the tasks that `registry` serves until `stop` is told.
+/// Runs the tasks that `registry` serves until `stop` is told. What they start cannot look into this process (see
+/// [`process::hide`]).
 pub async fn serve(settings: &Settings, registry: Arc<Registry>, process: Process, stop: Stop) -> anyhow::Result<()> {
+    process::hide();
     let Process { metrics, level, chosen: _ } = process;
     let broker = store::open_shared(&settings.access(), Role::Worker, &metrics)?;
     let executor = Executor::new(broker.clone(), registry, options::executor(settings, true));

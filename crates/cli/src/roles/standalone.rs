@@ -17,6 +17,7 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+    process::hide();
     let Process { chosen, metrics, level } = process;
     let stop = Stop::default();
     let _listening = stop.listen()?;

@@ -48,8 +48,13 @@ pub(crate) struct Standalone {
 impl Standalone {
     /// Starts it and waits until it says where it is.
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with(tidemill(), arguments)
+    }
+
+    /// The same of a command that runs [`tidemill`] in its own way.
+    pub(crate) fn start_with(mut tidemill: Command, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = tidemill()
+        let mut child = tidemill
             .current_dir(folder.path())
             .args(["standalone", "--host", "127.0.0.1", "--port", "0", "--log-format", "json"])
             .args(arguments)

@@ -90,7 +90,7 @@ pub struct PdfOptions {
     pub timeout: Duration,
     /// The memory that a document may take, in bytes.
     pub max_memory_bytes: u64,
-    /// The command of a program that calls [`render_pdf`] and nothing else. `None` renders within this process: then
+    /// The command of a program that calls [`render_pdf`] with the two numbers that are put after it, and does nothing else. `None` renders within this process: then
     /// memory has no bound, a template that loops holds its thread until the process ends, and 65,000 different paths in
     /// templates are the most of a process's life. Only for templates of one's own.
     pub renderer: Option<Vec<OsString>>,

@@ -11,17 +11,18 @@ mod signature;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::header::{HeaderMap, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use schemars::schema_for;
 use serde_json::{Map, Value, json};
 use tidemill_executor::handler::RESULT_MAX_BYTES;
 use tidemill_executor::{Context, Handler, HandlerError, HandlerResult, Output, async_trait};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::BuiltIn;
-use crate::web::{Body, Guard, WebError, failed, failure, guarded_client, read, without_query};
+use crate::web::{Body, Guard, WebError, failed, failure, guarded_client, without_query};
 use payload::Payload;
 use prepared::Prepared;
 use secrets::Secrets;
@@ -80,7 +81,7 @@ impl HttpRequest {
         Ok(Self { client, guard, secrets: Secrets::new(options.secrets.clone()) })
     }
 
-    async fn ask(&self, mut asked: Prepared) -> HandlerResult {
+    async fn ask(&self, mut asked: Prepared, time: Time) -> HandlerResult {
         let mut redirects = 0;
         loop {
             let request = self.client.request(asked.method.clone(), asked.url.clone()).headers(asked.headers.clone());
@@ -88,10 +89,11 @@ impl HttpRequest {
                 Some(body) => request.body(body.clone()),
                 None => request,
             };
-            let response = request.send().await.map_err(failed)?;
+            let sent = timeout_at(time.until, request.send()).await;
+            let response = sent.map_err(|_| time.is_up(&asked))?.map_err(failed)?;
             let success = asked.success.holds(response.status());
             let next = response.headers().get(LOCATION).filter(|_| !success && is_redirect(response.status()));
-            let Some(next) = next else { return answered(&asked, success, response).await };
+            let Some(next) = next else { return answered(&asked, success, response, time).await };
             redirects += 1;
             if redirects > REDIRECTS_MAX {
                 let text = format!("{} leads on after {REDIRECTS_MAX} redirects", without_query(&asked.url));
@@ -116,37 +118,52 @@ impl Handler for HttpRequest {
         let payload: Payload = cx.payload()?;
         let limit = payload.timeout();
         let asked = Prepared::new(payload, &cx, &self.guard, &self.secrets).await?;
-        let shown = format!("{} {}", asked.method, without_query(&asked.url));
         tokio::select! {
             biased;
             () = cx.cancelled() => Err(HandlerError::transient("told to end before the answer came")),
-            done = timeout(limit, self.ask(asked)) => done.unwrap_or_else(|_| {
-                Err(HandlerError::transient(format!("{shown} had not answered after {} ms", limit.as_millis())))
-            }),
+            done = self.ask(asked, Time { limit, until: Instant::now() + limit }) => done,
         }
     }
+}
+
+/// The time that a request has in all.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    limit: Duration,
+    until: Instant,
+}
+
+impl Time {
+    fn is_up(self, asked: &Prepared) -> HandlerError {
+        HandlerError::transient(format!("{} had not answered after {} ms", shown(asked), self.limit.as_millis()))
+    }
+}
+
+fn shown(asked: &Prepared) -> String {
+    format!("{} {}", asked.method, without_query(&asked.url))
 }
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-async fn answered(asked: &Prepared, success: bool, response: Response) -> HandlerResult {
+async fn answered(asked: &Prepared, success: bool, mut response: Response, time: Time) -> HandlerResult {
     let (status, headers) = (response.status(), response.headers().clone());
-    let bodiless = asked.method == Method::HEAD;
-    // What was done is done, even where the body then breaks off: a success is not repeated for that.
-    let body = match read(response, RESULT_MAX_BYTES).await {
-        Ok(body) => body,
-        Err(error) if success => {
-            tracing::warn!(%error, "the body of an answer broke off");
-            Body { bytes: Vec::new(), whole: bodiless, says_json: false }
+    // The status says what was done, even where the body breaks off or does not end: nothing is repeated for that.
+    let mut body = Body::before(&response);
+    let read = timeout_at(time.until, body.read(&mut response, RESULT_MAX_BYTES)).await;
+    match read {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(request = shown(asked), %status, %error, "the body of an answer broke off"),
+        Err(_) => {
+            let limit_ms = u64::try_from(time.limit.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(request = shown(asked), %status, limit_ms, "the body of an answer did not end in time");
         }
-        Err(error) => return Err(error),
-    };
+    }
     if success {
         return result(status, &headers, body);
     }
-    Err(failure(&format!("{} {}", asked.method, without_query(&asked.url)), status, &headers, &body))
+    Err(failure(&shown(asked), status, &headers, &body))
 }
 
 /// What is kept of an answer: all of the body where there is room, else its beginning, and a mark that says so.

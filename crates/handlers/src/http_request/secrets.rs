@@ -1,6 +1,7 @@
 //! Secrets by their names: a folder of files, such as Kubernetes mounts of a Secret. They are read when they are used, so
 //! that a change of one needs no restart.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use tidemill_executor::HandlerError;
@@ -35,7 +36,7 @@ impl Secrets {
         }
         let mut text = String::new();
         let read = async { File::open(folder.join(name)).await?.take(SECRET_MAX + 1).read_to_string(&mut text).await };
-        let length = read.await.map_err(|error| refused(format!("the secret {name} cannot be read: {error}")))?;
+        let length = read.await.map_err(|error| unread(member, name, &error))?;
         if length as u64 > SECRET_MAX {
             return Err(refused(format!("the secret {name} has more than {SECRET_MAX} bytes")));
         }
@@ -47,9 +48,30 @@ impl Secrets {
     }
 }
 
+/// Whether a secret is there is up to whoever runs the worker; a machine that has no file left to open, or whose disk fails
+/// once, may have it at the next attempt.
+fn unread(member: &str, name: &str, error: &io::Error) -> HandlerError {
+    let words = format!("payload.{member}: the secret {name} cannot be read: {error}");
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::IsADirectory | ErrorKind::InvalidData => {
+            HandlerError::permanent(words)
+        }
+        _ => HandlerError::transient(words),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
+
+    #[test]
+    fn a_machine_in_trouble_is_no_fault_of_the_task() {
+        for (errno, permanent) in [(Errno::MFILE, false), (Errno::IO, false), (Errno::NOENT, true), (Errno::ACCESS, true)] {
+            assert_eq!(unread("headers", "key", &errno.into()).is_permanent(), permanent, "{errno}");
+        }
+    }
 
     #[tokio::test]
     async fn a_name_leads_to_a_file_of_the_folder_and_to_no_other() {
@@ -60,6 +82,8 @@ mod tests {
         std::fs::write(folder.join("key.pem-1_a"), "grist\r\n").unwrap();
         std::fs::write(folder.join("large"), "x".repeat(20_000)).unwrap();
         std::fs::write(folder.join("empty"), "\n").unwrap();
+        std::fs::write(folder.join("bytes"), b"\xff").unwrap();
+        std::fs::create_dir(folder.join("inner")).unwrap();
         let secrets = Secrets::new(Some(folder));
         assert_eq!(secrets.get("headers", "key.pem-1_a").await.unwrap(), "grist");
         let improper = ["", ".", "..", "../outside", "/etc/passwd", "a/b", "a\\b", "..data", "a\0", "é", &"a".repeat(254)];
@@ -67,7 +91,7 @@ mod tests {
             let error = secrets.get("headers", name).await.unwrap_err();
             assert!(error.is_permanent() && error.message().contains("is not a name of a secret"), "{error}");
         }
-        for (name, why) in [("missing", "cannot be read"), ("large", "more than 16384 bytes"), ("empty", "is empty")] {
+        for (name, why) in [("missing", "cannot be read"), ("bytes", "cannot be read"), ("inner", "cannot be read"), ("large", "more than 16384 bytes"), ("empty", "is empty")] {
             let error = secrets.get("signature", name).await.unwrap_err();
             assert!(error.is_permanent() && error.message().contains(why), "{error}");
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::ObjectError;
 use super::file::Place;
-use super::url::{ObjectUrl, Scheme, UrlError};
+use super::url::{ObjectUrl, Scheme, UrlError, shown};
 
 /// The prefixes of `objects.allow`.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ impl Allow {
         let parse = |prefix: &String| {
             let parsed =
                 ObjectUrl::parse(prefix).and_then(|url| if url.has_query() { Err(UrlError::Query) } else { Ok(url) });
-            parsed.map_err(|reason| ObjectError::Prefix { prefix: prefix.clone(), reason })
+            parsed.map_err(|reason| ObjectError::Prefix { prefix: shown(prefix), reason })
         };
         prefixes.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }

@@ -27,7 +27,7 @@ use tidemill_executor::{Context, HandlerError};
 use tokio::time::timeout;
 
 pub use self::url::UrlError;
-use self::url::{ObjectUrl, Scheme};
+use self::url::{ObjectUrl, Scheme, shown};
 use crate::tls::TlsError;
 use allow::Allow;
 use s3::Bucket;
@@ -181,7 +181,7 @@ impl Objects {
     fn find(&self, member: &str, text: &str) -> Result<ObjectUrl, HandlerError> {
         let url = ObjectUrl::parse(text)
             .and_then(ObjectUrl::of_one_object)
-            .map_err(|reason| HandlerError::permanent(format!("payload.{member}: {text:?} {reason}")))?;
+            .map_err(|reason| HandlerError::permanent(format!("payload.{member}: {:?} {reason}", shown(text))))?;
         if self.0.allow.covers(&url) {
             return Ok(url);
         }

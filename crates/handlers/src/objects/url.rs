@@ -147,6 +147,15 @@ impl fmt::Display for ObjectUrl {
     }
 }
 
+/// A text that may be a URL, as it may be shown: without what may be a password or a signature.
+pub(super) fn shown(text: &str) -> String {
+    let text = text.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + 3));
+    let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}{host}{path}")
+}
+
 fn place(scheme: Scheme, authority: &str, web: Option<&Url>) -> Result<String, UrlError> {
     match (scheme, web) {
         (Scheme::File, _) if authority.is_empty() => Ok(String::new()),
@@ -257,6 +266,21 @@ mod tests {
             assert!(ObjectUrl::parse(url).is_err(), "{url}");
         }
         assert!(ObjectUrl::parse(&format!("file:///{}", "a".repeat(URL_MAX))).is_err());
+    }
+
+    #[test]
+    fn a_text_is_shown_without_password_query_and_fragment() {
+        for (text, expected) in [
+            ("https://ada:hunter2@example.org/a?X-Signature=hunter2#hunter2", "https://example.org/a"),
+            ("https://hunter2@b@example.org:1/a@b", "https://example.org:1/a@b"),
+            ("s3://key:hunter2@bucket", "s3://bucket"),
+            ("ftp://example.org/a#hunter2?b", "ftp://example.org/a"),
+            ("ada:hunter2@example.org/a", "example.org/a"),
+            ("/srv/a", "/srv/a"),
+            ("", ""),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
     }
 
     #[test]

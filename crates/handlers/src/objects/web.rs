@@ -29,6 +29,8 @@ pub(super) fn client() -> Result<ClientBuilder, ObjectError> {
     Ok(Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(concat!("tidemill/", env!("CARGO_PKG_VERSION")))
+        .referer(false)
+        .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(SILENCE_MAX))
 }

@@ -5,6 +5,7 @@
 
 mod measure;
 mod picture;
+mod webp;
 
 use std::sync::Arc;
 

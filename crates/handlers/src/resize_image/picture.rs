@@ -17,9 +17,14 @@ use serde::{Deserialize, Serialize};
 use tidemill_executor::HandlerError;
 
 use super::measure::Size;
+use super::webp;
 
 /// Bytes of a pixel at most: four channels of two bytes.
 const PIXEL_BYTES: u64 = 8;
+/// Bytes of a pixel of a GIF: those of the screen, of a frame, and of both together.
+const GIF_PIXEL_BYTES: u64 = 12;
+/// How much larger than its screen the frame of a GIF may be, in bytes: some encoders leave an edge.
+const GIF_BYTES: u64 = 64 << 10;
 /// What decoders need besides pixels: tables, lines, metadata.
 const DECODER_BYTES: u64 = 16 << 20;
 /// Largest colour profile that is kept: real ones have a few KiB.
@@ -98,9 +103,14 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn limits(&self) -> Limits {
+    fn limits(&self, header: &Header) -> Limits {
+        let (pixels, pixel_bytes, more) = match header.format {
+            // Only the screen was measured, and a frame may claim to be larger.
+            Format::Gif => (header.raw.pixels(), GIF_PIXEL_BYTES, GIF_BYTES),
+            _ => (self.max_pixels, PIXEL_BYTES, DECODER_BYTES),
+        };
         let mut limits = Limits::default();
-        limits.max_alloc = Some(self.max_pixels.saturating_mul(PIXEL_BYTES).saturating_add(DECODER_BYTES));
+        limits.max_alloc = Some(pixels.saturating_mul(pixel_bytes).saturating_add(more));
         limits
     }
 }
@@ -125,8 +135,12 @@ pub(super) fn header(bytes: &[u8]) -> Result<Header, String> {
     if width == 0 || height == 0 {
         return Err("the image has no pixels".to_owned());
     }
+    let raw = Size { width, height };
+    if format == Format::Webp {
+        webp::check(bytes, raw)?;
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok(Header { format, raw: Size { width, height }, orientation })
+    Ok(Header { format, raw, orientation })
 }
 
 /// Decodes, resizes, turns upright and encodes.
@@ -136,7 +150,7 @@ pub(super) fn resize(bytes: &[u8], header: &Header, job: &Job, stop: &dyn Fn() -
         return frames(bytes, header, job, &mut resizer, stop);
     }
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    reader.limits(job.limits());
+    reader.limits(job.limits(header));
     let mut decoder = reader.into_decoder().map_err(|error| unreadable(&error))?;
     let profile = profile(&mut decoder);
     let image = DynamicImage::from_decoder(decoder).map_err(|error| unreadable(&error))?;
@@ -159,7 +173,7 @@ fn frames(
     stop: &dyn Fn() -> bool,
 ) -> Result<Made, HandlerError> {
     let mut decoder = GifDecoder::new(Cursor::new(bytes)).map_err(|error| unreadable(&error))?;
-    decoder.set_limits(job.limits()).map_err(|error| unreadable(&error))?;
+    decoder.set_limits(job.limits(header)).map_err(|error| unreadable(&error))?;
     let mut made = Vec::new();
     {
         let mut encoder = GifEncoder::new_with_speed(&mut made, GIF_SPEED);

@@ -22,17 +22,9 @@ pub(crate) struct Body {
 
 /// Reads the body of `response`, `limit` bytes at most. What comes after that is not read.
 pub(crate) async fn read(mut response: Response, limit: usize) -> Result<Body, HandlerError> {
-    let says_json = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
-    let (mut bytes, mut whole) = (Vec::new(), true);
-    while let Some(chunk) = response.chunk().await.map_err(failed)? {
-        let room = limit - bytes.len();
-        bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            whole = false;
-            break;
-        }
-    }
-    Ok(Body { bytes, whole, says_json })
+    let mut body = Body::before(&response);
+    body.read(&mut response, limit).await?;
+    Ok(body)
 }
 
 fn is_json(content_type: &str) -> bool {
@@ -41,6 +33,25 @@ fn is_json(content_type: &str) -> bool {
 }
 
 impl Body {
+    /// That of `response`, of which nothing was read yet.
+    pub(crate) fn before(response: &Response) -> Self {
+        let says_json = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
+        Self { bytes: Vec::new(), whole: false, says_json }
+    }
+
+    /// Reads it, `limit` bytes at most. What has come is kept, also where the rest fails or this is dropped.
+    pub(crate) async fn read(&mut self, response: &mut Response, limit: usize) -> Result<(), HandlerError> {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            let room = limit.saturating_sub(self.bytes.len());
+            self.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if chunk.len() > room {
+                return Ok(());
+            }
+        }
+        self.whole = true;
+        Ok(())
+    }
+
     /// What it holds: the JSON value that it says it is, else its text, else (with `true`) its bytes in base64.
     pub(crate) fn value(&self) -> (Value, bool) {
         let json = (self.says_json && self.whole).then(|| serde_json::from_slice(&self.bytes).ok()).flatten();

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
 use super::WebError;
@@ -134,7 +135,9 @@ impl Target {
             Self::Prefix(prefix) => {
                 let path = prefix.path();
                 let under = url.path().strip_prefix(path);
-                prefix.scheme() == url.scheme()
+                let plain = path == "/" || under.is_some_and(stays);
+                plain
+                    && prefix.scheme() == url.scheme()
                     && shown(prefix) == shown(url)
                     && prefix.port_or_known_default() == url.port_or_known_default()
                     && under.is_some_and(|rest| rest.is_empty() || path.ends_with('/') || rest.starts_with('/'))
@@ -156,6 +159,16 @@ impl Name {
             }
         }
     }
+}
+
+/// Whether each part of this path is a plain name for every server: one that decodes it twice, that takes a backslash for a
+/// slash or drops what follows a semicolon, would else climb out of where it began.
+fn stays(path: &str) -> bool {
+    path.split('/').all(|part| {
+        let name: Vec<u8> = percent_decode_str(part).collect();
+        let bare = name.split(|&byte| byte == b';').next().unwrap_or_default();
+        !matches!(bare, b"." | b"..") && !name.iter().any(|byte| matches!(byte, b'/' | b'\\' | b'%' | 0))
+    })
 }
 
 /// The host of a URL without the dot that a name may end with.
@@ -340,6 +353,8 @@ mod tests {
             "https://api.example.net:8443/",
             "https://hooks.example.org/in",
             "https://hooks.example.org/in/a?b",
+            "https://hooks.example.org/in/a%20b/..c/d;e=..?f=../%2f",
+            "https://example.org/100%25/..%2f",
         ];
         for url in admitted {
             assert!(guard.admit(url).is_ok(), "{url}");
@@ -353,6 +368,15 @@ mod tests {
             "https://hooks.example.org/inside",
             "https://hooks.example.org/in/../x",
             "https://hooks.example.org/in/%2e%2e/x",
+            "https://hooks.example.org/in/..%2fadmin",
+            "https://hooks.example.org/in/..%5cadmin",
+            "https://hooks.example.org/in/..;/admin",
+            "https://hooks.example.org/in/%2e%2e;a/admin",
+            "https://hooks.example.org/in/..%3b/admin",
+            "https://hooks.example.org/in/.%2e%2fadmin",
+            "https://hooks.example.org/in/%252e%252e/admin",
+            "https://hooks.example.org/in/..%00/admin",
+            "https://hooks.example.org/in%2f..%2fadmin",
             "https://hooks.example.org:444/in",
             "http://example.org.evil.net/",
             "http://evil.net/example.org",

@@ -9,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
+use futures::{StreamExt as _, stream};
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -59,7 +60,7 @@ impl WebServer {
 }
 
 /// `/status/404`, `/wait/7` (503 with Retry-After), `/to?URL` (302), `/keep?URL` (307), `/circle`, `/json`, `/text`, `/none`,
-/// `/large`, `/bytes`, `/slow`.
+/// `/large`, `/bytes`, `/slow`; `/endless` and `/broken` begin with `part`, and then stay silent or break off.
 async fn answer(
     State(asked): State<Arc<Mutex<Vec<Asked>>>>,
     method: Method,
@@ -82,10 +83,20 @@ async fn answer(
             tokio::time::sleep(Duration::from_mins(5)).await;
             (200, vec![], Vec::new())
         }
+        ["endless", "503"] => (503, vec![], Vec::new()),
         ["none"] => (204, vec![], Vec::new()),
         _ => (200, vec![(CONTENT_TYPE, "text/plain".to_owned())], b"plain".to_vec()),
     };
-    let mut response = Response::new(Body::from(body));
+    let part = stream::iter([Ok(Bytes::from_static(b"part"))]);
+    let body = match segments.as_slice() {
+        ["endless", ..] => Body::from_stream(part.chain(stream::pending::<std::io::Result<Bytes>>())),
+        ["broken"] => Body::from_stream(part.chain(stream::once(async {
+            tokio::task::yield_now().await; // what came before is sent
+            Err(std::io::Error::other("broken"))
+        }))),
+        _ => Body::from(body),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     for (name, value) in headers {
         response.headers_mut().insert(name, value.parse().unwrap());

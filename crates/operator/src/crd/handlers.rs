@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
         .message("handlers: a type needs either command or url, and not both"),
     validation = Rule::new("!has(self.url) || !(has(self.env) || has(self.passEnv) || has(self.directory))")
         .message("handlers: env, passEnv and directory belong to a command, and not to a url"),
-    validation = Rule::new("(!has(self.env) || !self.env.exists(v, v.name.startsWith('TIDEMILL_'))) && (!has(self.passEnv) || !self.passEnv.exists(n, n.startsWith('TIDEMILL_')))")
-        .message("handlers: variables that begin with TIDEMILL_ are the worker's own: they hold the broker's password among others, or are set for each task"),
+    validation = Rule::new("(!has(self.env) || !self.env.exists(v, v.name.startsWith('TIDEMILL_') || v.name == 'TRACEPARENT')) && (!has(self.passEnv) || !self.passEnv.exists(n, n.startsWith('TIDEMILL_') || n == 'TRACEPARENT'))")
+        .message("handlers: TRACEPARENT and variables that begin with TIDEMILL_ are the worker's own: they hold the broker's password among others, or are set for each task"),
+    validation = Rule::new("!has(self.command) || self.command.size() == 0 || self.command[0] != ''")
+        .message("handlers: the first word of a command is its program, and cannot be empty"),
     validation = Rule::new("!(self.type in ['exec', 'generate_pdf', 'http_request', 'resize_image', 'send_email', 'sleep'])")
         .message("handlers: exec, generate_pdf, http_request, resize_image, send_email and sleep are built-in types; choose another name")
 )]
@@ -30,7 +32,7 @@ pub struct HandlerSpec {
     /// Where the payload is posted to: http://HOST:PORT/PATH or https://. An answer of 200 to 299 is a success, and its body
     /// the result; 408, 425, 429 and 5xx are tried again, every other one is permanent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s]+$"))]
+    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^\s/:?#][^\s]*$"))]
     pub url: Option<String>,
     /// Environment variables of the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
