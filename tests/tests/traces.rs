@@ -113,17 +113,18 @@ fn a_request_with_a_traceparent_is_one_trace_through_api_store_and_worker() {
 #[test]
 fn a_trace_goes_on_into_the_server_that_a_task_calls() {
     let fleet = Fleet::start("0");
-    let called = json!({"url": format!("http://{}/schedule", fleet.api.address()), "body": {"b": 1}});
-    fleet.run(&json!({"id": "a", "type": "http_request", "payload": called}), TRACE, "01");
+    let payload = json!({"url": format!("http://{}/schedule", fleet.api.address()), "body": {"b": 1}});
+    fleet.run(&json!({"id": "a", "type": "http_request", "payload": payload}), TRACE, "01");
     fleet.ended("b");
     let spans = fleet.collector.trace(TRACE, 8);
     let attempt = |id: &str| {
         let of = |span: &&Span| span.name == "process default" && span.attribute("messaging.message.id") == id;
         spans.iter().find(of).unwrap_or_else(|| panic!("no attempt of {id} in {spans:#?}"))
     };
-    let sent = named(&spans, "POST /schedule");
-    assert_eq!((&sent.parent, sent.kind), (&attempt("a").id, 2), "{spans:#?}");
-    let send = spans.iter().find(|span| span.name == "send default" && span.parent == sent.id).expect("it is sent on");
+    let called = named(&spans, "POST /schedule");
+    assert_eq!((&called.parent, called.kind), (&attempt("a").id, 2), "{spans:#?}");
+    let send =
+        spans.iter().find(|span| span.name == "send default" && span.parent == called.id).expect("it is sent on");
     assert_eq!(attempt("b").parent, send.id);
     for span in &spans {
         println!("{} {} {}", span.id, span.parent, span.name);
