@@ -29,11 +29,11 @@ pub(super) fn check(bytes: &[u8], canvas: Size) -> Result<(), String> {
 /// A frame of an animation: chunks of its own, of which the decoder reads any.
 fn check_frame(frame: &[u8]) -> Result<(), String> {
     let Some((head_of_frame, mut rest)) = frame.split_first_chunk::<FRAME_HEAD>() else { return Err(cut(*b"ANMF")) };
-    let side = |at: usize| {
+    let length = |at: usize| {
         let [low, middle, high] = [0, 1, 2].map(|byte| head_of_frame[at + byte]);
         u32::from_le_bytes([low, middle, high, 0]) + 1
     };
-    let size = Size { width: side(6), height: side(9) };
+    let size = Size { width: length(6), height: length(9) };
     let mut transparent = false;
     while let Some((kind, claimed)) = head(&mut rest) {
         let held = body(&mut rest, claimed).ok_or_else(|| cut(kind))?;
