@@ -29,11 +29,11 @@ pub(super) fn check(bytes: &[u8], canvas: Size) -> Result<(), String> {
 /// A frame of an animation: chunks of its own, of which the decoder reads any.
 fn check_frame(frame: &[u8]) -> Result<(), String> {
     let Some((head_of_frame, mut rest)) = frame.split_first_chunk::<FRAME_HEAD>() else { return Err(cut(*b"ANMF")) };
-    let length = |at: usize| {
+    let side = |at: usize| {
         let [low, middle, high] = [0, 1, 2].map(|byte| head_of_frame[at + byte]);
         u32::from_le_bytes([low, middle, high, 0]) + 1
     };
-    let size = Size { width: length(6), height: length(9) };
+    let area = Size { width: side(6), height: side(9) };
     let mut transparent = false;
     while let Some((kind, claimed)) = head(&mut rest) {
         let held = body(&mut rest, claimed).ok_or_else(|| cut(kind))?;
@@ -42,7 +42,7 @@ fn check_frame(frame: &[u8]) -> Result<(), String> {
             return Err(format!("the image cannot be read: a frame has {} where its colours belong", name(kind)));
         }
         if &kind == b"VP8 " {
-            check_lossy(held, size)?;
+            check_lossy(held, area)?;
         }
         transparent = &kind == b"ALPH";
     }
@@ -90,7 +90,7 @@ mod tests {
 
     const CANVAS: Size = Size { width: 4, height: 3 };
 
-    fn chunk(kind: &[u8; 4], held: &[u8]) -> Vec<u8> {
+    fn chunk(kind: [u8; 4], held: &[u8]) -> Vec<u8> {
         let mut chunk = kind.to_vec();
         chunk.extend(u32::try_from(held.len()).unwrap().to_le_bytes());
         chunk.extend(held);
@@ -106,7 +106,7 @@ mod tests {
     /// A frame of 4 × 3 pixels.
     fn frame(chunks: &[Vec<u8>]) -> Vec<u8> {
         let head = [0, 0, 0, 0, 0, 0, 3, 0, 0, 2, 0, 0, 0, 0, 0, 0];
-        chunk(b"ANMF", &[&head[..], &chunks.concat()].concat())
+        chunk(*b"ANMF", &[&head[..], &chunks.concat()].concat())
     }
 
     fn checked(chunks: &[Vec<u8>]) -> Result<(), String> {
@@ -120,37 +120,37 @@ mod tests {
 
     #[test]
     fn what_fits_is_taken() {
-        let picture = chunk(b"VP8 ", &lossy(4, 3));
-        let alpha = chunk(b"ALPH", &[0; 13]);
+        let picture = chunk(*b"VP8 ", &lossy(4, 3));
+        let alpha = chunk(*b"ALPH", &[0; 13]);
         assert_eq!(checked(std::slice::from_ref(&picture)), Ok(()));
-        assert_eq!(checked(&[chunk(b"VP8X", &[0; 10]), alpha.clone(), picture.clone(), chunk(b"EXIF", b"abc")]), Ok(()));
+        assert_eq!(checked(&[chunk(*b"VP8X", &[0; 10]), alpha.clone(), picture.clone(), chunk(*b"EXIF", b"abc")]), Ok(()));
         assert_eq!(checked(&[frame(&[alpha, picture.clone()]), frame(&[picture])]), Ok(()));
-        assert_eq!(checked(&[chunk(b"VP8L", b"x"), claiming(chunk(b"ODD ", b""), u32::MAX)]), Ok(()), "nobody reads it");
+        assert_eq!(checked(&[chunk(*b"VP8L", b"x"), claiming(chunk(*b"ODD ", b""), u32::MAX)]), Ok(()), "nobody reads it");
     }
 
     #[test]
     fn a_frame_of_another_size_than_claimed_is_refused_before_it_is_decoded() {
-        let large = chunk(b"VP8 ", &lossy(16_383, 16_383));
+        let large = chunk(*b"VP8 ", &lossy(16_383, 16_383));
         let expected = "the image cannot be read: it claims 4 × 3 pixels, and what it holds has 16383 × 16383";
-        let alpha = chunk(b"ALPH", &[0; 13]);
+        let alpha = chunk(*b"ALPH", &[0; 13]);
         for chunks in [vec![large.clone()], vec![frame(std::slice::from_ref(&large))], vec![frame(&[alpha.clone(), large])]] {
             assert_eq!(checked(&chunks).unwrap_err(), expected);
         }
-        let small = chunk(b"VP8 ", &lossy(2, 2));
+        let small = chunk(*b"VP8 ", &lossy(2, 2));
         assert!(checked(&[frame(&[alpha.clone(), small])]).is_err());
-        let hidden = chunk(b"ODD ", &lossy(16_383, 16_383));
+        let hidden = chunk(*b"ODD ", &lossy(16_383, 16_383));
         assert!(checked(&[frame(&[alpha, hidden])]).unwrap_err().contains("has ODD where its colours belong"));
     }
 
     #[test]
     fn a_part_that_claims_more_than_the_file_has_is_refused() {
         for kind in READ {
-            let part = claiming(chunk(kind, &lossy(4, 3)), 4_000_000_000);
+            let part = claiming(chunk(*kind, &lossy(4, 3)), 4_000_000_000);
             assert!(checked(std::slice::from_ref(&part)).unwrap_err().ends_with("is larger than the file"), "{kind:?}");
             assert!(checked(&[frame(&[part])]).unwrap_err().ends_with("is larger than the file"), "{kind:?}");
         }
-        assert!(checked(&[chunk(b"VP8 ", &[0; 9])]).is_err());
-        assert!(checked(&[chunk(b"ANMF", &[0; 15])]).is_err());
+        assert!(checked(&[chunk(*b"VP8 ", &[0; 9])]).is_err());
+        assert!(checked(&[chunk(*b"ANMF", &[0; 15])]).is_err());
         assert_eq!(check(b"RIFF", CANVAS), Ok(()), "the decoder refuses it");
     }
 }
