@@ -13,7 +13,7 @@ use tidemill_tests::{program, until};
 
 /// The port that the page speaks of; the test takes a free one instead.
 const PORT: &str = "8080";
-/// How long the program may take to say where it is.
+/// How long the program may take to say where it is, and to end.
 const READY: Duration = Duration::from_secs(30);
 
 /// The terminal in which the server runs.
@@ -25,8 +25,9 @@ impl Terminal {
     fn start(&mut self, step: &Step, folder: &Path, environment: &[(String, OsString)]) {
         let said = folder.join(format!("terminal-{}.txt", step.line));
         let log = File::create(&said).unwrap();
-        let child = Command::new("bash")
-            .args(["-c", &format!("exec {}", step.commands)])
+        // What runs in the background ignores the keys of a terminal, and so would its children.
+        let child = Command::new("env")
+            .args(["--default-signal=QUIT", "bash", "-c", &format!("exec {}", step.commands)])
             .current_dir(folder)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -44,7 +45,7 @@ impl Terminal {
     fn quit(&mut self) {
         let mut server = self.server.take().expect("the server runs");
         assert!(Command::new("kill").args(["-QUIT", &server.id().to_string()]).status().unwrap().success());
-        assert!(!server.wait().unwrap().success());
+        until("the server has ended", READY, || server.try_wait().unwrap().is_some_and(|status| !status.success()));
     }
 }
 
