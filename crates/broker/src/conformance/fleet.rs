@@ -160,7 +160,7 @@ pub struct Watched {
 impl Watched {
     /// Starts all of them. Both servers have these arguments besides.
     pub async fn start(args: &[&str]) -> Self {
-        let args = [args, &["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"]].concat();
+        let args = [args, &["--enable-debug-command", "yes"]].concat();
         let primary = RedisServer::start_with(&args);
         let of = format!("127.0.0.1 {}", primary.port());
         let replica = RedisServer::start_with(&[&args[..], &["--replicaof", &of]].concat());
@@ -235,9 +235,11 @@ pub async fn replicates(server: &RedisServer) {
     .await;
 }
 
-/// Kills a primary whose replica lacks its last writes, and waits until the replica has taken over: while it was deaf, the
-/// primary has acknowledged more.
+/// Kills a primary whose replica lacks its last writes, and waits until the replica has taken over: it has all that the primary
+/// had acknowledged when this was called, and while it was deaf, the primary has acknowledged more.
 pub async fn crash(primary: &RedisServer, replica: &RedisServer) {
+    let so_far = offset(primary).await;
+    eventually(async || offset(replica).await >= so_far).await;
     let deaf = replica.ask::<()>(&["DEBUG", "SLEEP", "1"]);
     let killed = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -248,6 +250,13 @@ pub async fn crash(primary: &RedisServer, replica: &RedisServer) {
     };
     tokio::join!(deaf, killed);
     is_primary(replica).await;
+}
+
+/// How far the stream of writes has come, in bytes: what a primary has sent, what a replica has carried out.
+async fn offset(server: &RedisServer) -> u64 {
+    let info: String = server.ask(&["INFO", "replication"]).await;
+    let offset = info.lines().find_map(|line| line.strip_prefix("master_repl_offset:"));
+    offset.and_then(|bytes| bytes.parse().ok()).expect("every server says how far its stream has come")
 }
 
 /// Waits for a condition, and panics where it does not come about.

@@ -19,6 +19,9 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 const STARTS: u32 = 3;
 /// The name of a server's file of configuration.
 const CONFIG: &str = "server.conf";
+/// What every server is told besides. A primary that syncs without a file may be told by its replica that it is ready before it
+/// has seen its own child end, and then sends it nothing for a second: a replica that is up would not be one that hears.
+const ALWAYS: [&str; 8] = ["--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--repl-diskless-sync", "no"];
 /// Runs a server until its standard input ends, which it does with this process, whatever ends that. Its directory goes
 /// with it, unless a line was written to it before.
 const KEEPER: &str = r#"dir=$1; shift; "$@" & server=$!; read -r line; kill -9 "$server" 2>/dev/null
@@ -144,7 +147,8 @@ impl RedisServer {
             .arg(self.dir.path())
             .arg(&self.program)
             .args(self.config.as_ref().map(|_| self.dir.path().join(CONFIG)))
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"])
+            .args(["--port", &self.port.to_string()])
+            .args(ALWAYS)
             .arg("--dir")
             .arg(self.dir.path())
             .args(&self.args)
