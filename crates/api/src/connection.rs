@@ -60,26 +60,30 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, closing: Cancellati
 /// A stream that fails once nothing has moved on it for [`STALL_TIMEOUT`].
 struct Unstalled {
     stream: TcpStream,
+    moved_at: Instant,
+    /// Fires no later than the stream may be found to stand still: to move it with each byte would cost more than the bytes.
     limit: Pin<Box<Sleep>>,
 }
 
 impl Unstalled {
     fn new(stream: TcpStream) -> Self {
-        Self { stream, limit: Box::pin(sleep(STALL_TIMEOUT)) }
-    }
-
-    fn moved(&mut self) {
-        self.limit.as_mut().reset(Instant::now() + STALL_TIMEOUT);
+        Self { stream, moved_at: Instant::now(), limit: Box::pin(sleep(STALL_TIMEOUT)) }
     }
 
     fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        ready!(self.limit.as_mut().poll(cx));
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the peer stood still"))
+        loop {
+            ready!(self.limit.as_mut().poll(cx));
+            let until = self.moved_at + STALL_TIMEOUT;
+            if until <= Instant::now() {
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the peer stood still"));
+            }
+            self.limit.as_mut().reset(until);
+        }
     }
 
     fn check<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.moved();
+            self.moved_at = Instant::now();
             return polled;
         }
         self.stalled(cx).map(Err)
@@ -118,5 +122,33 @@ impl AsyncWrite for Unstalled {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_given_up_a_minute_after_the_last_that_moved_on_it() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut peer, mut stream) = (peer.unwrap(), Unstalled::new(accepted.unwrap().0));
+        let (began, speaks_after, mut byte) = (Instant::now(), STALL_TIMEOUT * 2 / 3, [0]);
+        let speaking = async {
+            sleep(speaks_after).await;
+            peer.write_all(b"a").await.unwrap();
+        };
+        let ((), heard) = tokio::join!(speaking, stream.read_exact(&mut byte));
+        heard.unwrap();
+        let error = stream.read_exact(&mut byte).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let stood = began.elapsed().saturating_sub(speaks_after);
+        assert!(stood >= STALL_TIMEOUT && stood < STALL_TIMEOUT * 2, "{stood:?}");
     }
 }

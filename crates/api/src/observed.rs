@@ -1,8 +1,7 @@
 //! What every request leaves behind: a count, its duration, and where its trace is recorded, a span.
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, Method};
-use axum::middleware::Next;
 use axum::response::Response;
 use tidemill_telemetry::traceparent::{Traceparent, sampled_id};
 use tidemill_telemetry::traces;
@@ -18,7 +17,7 @@ const UNTRACED: [&str; 5] = [NO_ROUTE, "/livez", "/readyz", "/metrics", "/ws"];
 
 /// Counts every request by the pattern of its route, and traces those of the API. A caller's trace goes on here where it is
 /// recorded; of requests without one, those that change something may begin a trace.
-pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn observe(app: &App, request: Request, next: impl AsyncFnOnce(Request) -> Response) -> Response {
     let begun = Instant::now();
     let method = match *request.method() {
         Method::GET => "GET",
@@ -37,7 +36,7 @@ pub(crate) async fn observe(State(app): State<App>, request: Request, next: Next
     } else {
         traces::request(method, route, request.uri().path(), caller.as_deref(), changes)
     };
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = next(request).instrument(span.clone()).await;
     let status = response.status();
     let own = traces::traceparent_of(&span);
     app.metrics.request(method, route, status.as_u16(), begun.elapsed(), sampled_id(own.as_deref()));

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -21,7 +21,7 @@ const ALLOWED_HEADERS: &str = "authorization, content-type";
 const ALLOWED_FOR: &str = "600";
 
 /// Refuses what a foreign page sends.
-pub(crate) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(app: &App, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let allowed = &app.options.allowed_origins;
     if app.loopback && !is_local(headers, allowed) {

@@ -1,14 +1,17 @@
 //! Which route leads where, and what every request passes on its way.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::FutureExt as _;
 use tidemill_core::Problem;
 use tidemill_core::problem::PROBLEM_JSON;
-use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -75,13 +78,18 @@ fn open() -> OpenApiRouter<App> {
 }
 
 fn dressed(router: Router<App>, app: &App) -> Router {
-    let inner = router
-        .layer(from_fn_with_state(app.clone(), origin::guard))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), observed::observe))
-        .with_state(app.clone());
+    let inner = router.layer(from_fn_with_state(app.clone(), passage)).with_state(app.clone());
     // The framework adds `Allow` outside of all layers of the router that it belongs to.
     Router::new().fallback_service(inner).layer(map_response(as_problem))
+}
+
+/// What every request passes on its way. One layer and not three: each would box what it passes on, and copy all below it.
+async fn passage(State(app): State<App>, request: Request, next: Next) -> Response {
+    observed::observe(&app, request, async |request| {
+        let answered = AssertUnwindSafe(origin::guard(&app, request, next)).catch_unwind();
+        answered.await.unwrap_or_else(|panic| panicked(&*panic))
+    })
+    .await
 }
 
 async fn static_or_nothing(State(app): State<App>, request: Request) -> Answer<Response> {
@@ -122,8 +130,7 @@ async fn as_problem(response: Response) -> Response {
     answer
 }
 
-#[allow(clippy::needless_pass_by_value)] // the signature that the layer asks for
-fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+fn panicked(panic: &(dyn Any + Send)) -> Response {
     let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = said.unwrap_or("(not text)"), "a request panicked");
     let detail = "the server failed inside while answering this; its log has more";

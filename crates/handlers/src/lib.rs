@@ -9,7 +9,6 @@ pub mod objects;
 mod outbox;
 mod own;
 mod templates;
-mod tls;
 mod web;
 
 pub use built_in::BuiltIn;
@@ -21,7 +20,6 @@ pub use own::{OwnHandler, Remote, RemoteError};
 pub use resize_image::{ResizeImage, ResizeOptions};
 pub use send_email::{SendEmail, SmtpError, SmtpOptions};
 pub use sleep::Sleep;
-pub use tls::TlsError;
 pub use web::WebError;
 
 use std::collections::BTreeMap;

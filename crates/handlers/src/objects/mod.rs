@@ -24,11 +24,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidemill_executor::{Context, HandlerError};
+use tidemill_tls::TlsError;
 use tokio::time::timeout;
 
 pub use self::url::UrlError;
 use self::url::{ObjectUrl, Scheme, shown};
-use crate::tls::TlsError;
 use allow::Allow;
 use s3::Bucket;
 use web::Web;

@@ -25,7 +25,7 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 
 /// What our clients of HTTP have in common.
 pub(super) fn client() -> Result<ClientBuilder, ObjectError> {
-    let tls = crate::tls::client_config()?;
+    let tls = tidemill_tls::client_config()?;
     Ok(Client::builder()
         .tls_backend_preconfigured(tls)
         .user_agent(concat!("tidemill/", env!("CARGO_PKG_VERSION")))

@@ -14,11 +14,11 @@ use lettre::Message;
 use lettre::message::Mailbox;
 use schemars::schema_for;
 use tidemill_executor::{Context, Handler, HandlerError, HandlerResult, OrFail, Output, async_trait};
+use tidemill_tls::TlsError;
 
 use crate::BuiltIn;
 use crate::objects::{ObjectError, ObjectOptions, Objects};
 use crate::outbox::{Outbox, letter_name};
-use crate::tls::{self, TlsError};
 use letter::Payload;
 use smtp::Smtp;
 
@@ -128,7 +128,7 @@ impl SendEmail {
         })?;
         let way = match &options.url {
             Some(url) => {
-                let authorities = tls::authorities(options.ca_file.as_deref(), "smtp.ca_file")?;
+                let authorities = tidemill_tls::authorities(options.ca_file.as_deref(), "smtp.ca_file")?;
                 Way::Smtp(Box::new(Smtp::new(url, authorities.as_deref())?))
             }
             None => Way::Outbox(Outbox::new(&options.outbox)),

@@ -11,7 +11,6 @@ use tidemill_executor::{Context, HandlerError};
 
 use super::{Guard, Refused, WebError};
 use crate::outbox::plain;
-use crate::tls::client_config;
 
 /// How long a connection may take to be there. A host that is up answers in a few round trips; one that is not should
 /// leave time for another attempt.
@@ -35,7 +34,7 @@ pub(crate) fn guarded_client(guard: Arc<Guard>) -> Result<Client, WebError> {
 }
 
 fn builder() -> Result<ClientBuilder, WebError> {
-    let mut tls = client_config()?;
+    let mut tls = tidemill_tls::client_config()?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Client::builder()
         .tls_backend_preconfigured(tls)

@@ -12,7 +12,7 @@ pub(crate) use client::{client, failed, guarded_client, repetition};
 pub(crate) use guard::{Guard, Refused};
 pub(crate) use verdict::{failure, without_query};
 
-use crate::TlsError;
+use tidemill_tls::TlsError;
 
 /// HTTP that cannot be set up.
 #[derive(Debug, thiserror::Error)]

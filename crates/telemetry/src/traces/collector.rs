@@ -1,14 +1,10 @@
 //! The way to the collector: OTLP in protobuf over HTTP, with TLS that trusts the public authorities, or those of the file
 //! that `SSL_CERT_FILE` names.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
+use tidemill_tls::TlsError;
 
 /// How long the collector may take for a batch.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,17 +19,9 @@ pub enum TraceError {
     /// The endpoint is none.
     #[error("traces.endpoint {0:?} is no collector's address; it is one such as http://collector:4318")]
     Endpoint(String),
-    /// The authorities cannot be used.
-    #[error("the certificate authorities of {file} cannot be used (see SSL_CERT_FILE): {reason}")]
-    Authorities {
-        /// The file.
-        file: String,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// TLS cannot be set up.
-    #[error("TLS to the collector cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The HTTP client cannot be made.
     #[error("the client of the collector cannot be made: {0}")]
     Client(#[from] reqwest::Error),
@@ -45,7 +33,7 @@ pub enum TraceError {
 /// What sends spans to the collector at `endpoint`.
 pub(super) fn exporter(endpoint: &str) -> Result<SpanExporter, TraceError> {
     let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls()?)
+        .tls_backend_preconfigured(tidemill_tls::client_config()?)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(SEND_TIMEOUT)
         .no_proxy()
@@ -70,26 +58,6 @@ fn address(endpoint: &str) -> Result<String, TraceError> {
         url.set_path(PATH);
     }
     Ok(url.into())
-}
-
-fn tls() -> Result<ClientConfig, TraceError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(authorities()?).with_no_client_auth())
-}
-
-fn authorities() -> Result<RootCertStore, TraceError> {
-    let mut store = RootCertStore::empty();
-    let Some(file) = std::env::var_os("SSL_CERT_FILE").filter(|file| !file.is_empty()).map(PathBuf::from) else {
-        store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        return Ok(store);
-    };
-    let unusable = |reason: String| TraceError::Authorities { file: file.display().to_string(), reason };
-    for certificate in CertificateDer::pem_file_iter(&file).map_err(|error| unusable(error.to_string()))? {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        store.add(certificate).map_err(|error| unusable(error.to_string()))?;
-    }
-    Ok(store)
 }
 
 #[cfg(test)]

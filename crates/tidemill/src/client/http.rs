@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tidemill_core::Problem;
 use tokio::time::sleep;
 
-use super::{Client, ClientError, tls};
+use super::{Client, ClientError};
 
 /// How long a connection may take; a server that is there answers at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,8 +40,9 @@ pub(super) fn no_address(url: &str) -> ClientError {
 
 /// The connections.
 pub(super) fn client() -> Result<reqwest::Client, ClientError> {
+    let tls = tidemill_tls::client_config().map_err(|error| ClientError::Tls(error.to_string()))?;
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls::config()?)
+        .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)
         .redirect(redirect::Policy::none())

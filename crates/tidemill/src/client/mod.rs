@@ -15,7 +15,6 @@
 mod error;
 mod http;
 mod task;
-mod tls;
 mod wait;
 
 pub use error::ClientError;

@@ -1,4 +1,5 @@
-//! TLS of the handlers' connections: rustls with ring, and whom it trusts.
+//! TLS where Tidemill is a client of HTTPS servers, object stores, mail servers and collectors: rustls with ring, whatever
+//! provider the program has chosen for itself, and whom it trusts. The way to Redis has settings of its own.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,15 +39,15 @@ pub enum TlsError {
     Protocol(#[from] rustls::Error),
 }
 
-/// What connections to HTTPS and to object stores use: the authorities of the file that `SSL_CERT_FILE` names, else the
+/// What connections to HTTPS use: the authorities of the file that `SSL_CERT_FILE` names, else the
 /// public ones, which are part of the program, since its image has no store of them.
-pub(crate) fn client_config() -> Result<ClientConfig, TlsError> {
+pub fn client_config() -> Result<ClientConfig, TlsError> {
     trusting(environment_file().as_deref())
 }
 
 /// The authorities of `file`, in PEM and checked; without a file, those that `SSL_CERT_FILE` names, if it names any.
 /// `named_by` is what named `file`.
-pub(crate) fn authorities(file: Option<&Path>, named_by: &'static str) -> Result<Option<Vec<u8>>, TlsError> {
+pub fn authorities(file: Option<&Path>, named_by: &'static str) -> Result<Option<Vec<u8>>, TlsError> {
     let read = |file: &Path, named_by| read(file, named_by).map(|(pem, _)| Some(pem));
     match file {
         Some(file) => read(file, named_by),
