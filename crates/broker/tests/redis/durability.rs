@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidemill_broker::conformance::fleet::replicates;
+use tidemill_broker::conformance::fleet::{self, replicates};
 use tidemill_broker::conformance::server::RedisServer;
 use tidemill_broker::redis::RedisBroker;
 use tidemill_broker::{Access, Broker, Durability};
 use tidemill_core::{QueueSettings, RequestId, State, TaskId};
 
-use super::{eventually, queue, redis_cli, tasks, worker};
+use super::{eventually, queue, tasks, worker};
 
 /// A primary and its replica, each with what else they are told, and the access to what a replica must have.
 async fn replicated(extra: &[&str], timeout: Duration) -> (RedisServer, RedisServer, Access) {
@@ -42,7 +42,9 @@ async fn what_too_few_replicas_have_is_not_acknowledged_and_is_when_it_is_repeat
             redis::cmd("DEBUG").arg("SLEEP").arg("1.5").query_async::<()>(&mut connection).await.ok();
         }
     });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mute =
+        async || tokio::time::timeout(Duration::from_millis(100), replica.try_ask::<()>(&["PING"])).await.is_err();
+    fleet::eventually(mute).await;
     let error = first.enqueue(&queue(), &tasks(&["b"]), RequestId([2; 8])).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     let said = error.to_string();
@@ -67,7 +69,7 @@ async fn a_full_server_with_replicas_can_be_emptied() {
     let (primary, _replica, access) = replicated(&[], Durability::default().timeout).await;
     let broker = opened(&access).await;
     broker.enqueue(&queue(), &tasks(&["a", "b"]), RequestId([1; 8])).await.unwrap();
-    redis_cli(&primary, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    let () = primary.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
     broker.delete(&queue(), &TaskId::new("a").unwrap()).await.unwrap();
     assert_eq!(broker.purge(&queue(), State::Pending).await.unwrap(), 1);
 }
