@@ -65,12 +65,7 @@ api_server() {
   wait_for "$START_SECONDS" "kube-apiserver did not get ready" kubectl get --raw /readyz
 }
 
-control_plane() {
-  rm -f "$log"/*.log
-  start etcd etcd --data-dir "$state/etcd" --listen-client-urls "http://127.0.0.1:$etcd" \
-    --advertise-client-urls "http://127.0.0.1:$etcd" --listen-peer-urls "http://127.0.0.1:$etcd_peer" --unsafe-no-fsync
-  audit_policy
-  api_server
+controllers() {
   # The defaults of 20 and 50 requests a second would make hundreds of Deployments wait for the controllers.
   start controller-manager kube-controller-manager --kubeconfig="$state/controller-manager.kubeconfig" --secure-port="$controllers" \
     --service-account-private-key-file="$pki/sa.key" --root-ca-file="$pki/ca.crt" --use-service-account-credentials \
@@ -78,6 +73,15 @@ control_plane() {
     --flex-volume-plugin-dir="$state/volume-plugins"
   start scheduler kube-scheduler --kubeconfig="$state/scheduler.kubeconfig" --secure-port="$scheduler" --leader-elect=false \
     --kube-api-qps=200 --kube-api-burst=400
+}
+
+control_plane() {
+  rm -f "$log"/*.log
+  start etcd etcd --data-dir "$state/etcd" --listen-client-urls "http://127.0.0.1:$etcd" \
+    --advertise-client-urls "http://127.0.0.1:$etcd" --listen-peer-urls "http://127.0.0.1:$etcd_peer" --unsafe-no-fsync
+  audit_policy
+  api_server
+  controllers
   wait_for "$START_SECONDS" "the default service account did not appear" kubectl get serviceaccount default
 }
 
@@ -101,5 +105,12 @@ api_up() {
     wait_for "$START_SECONDS" "kube-apiserver did not get ready" kubectl get --raw /readyz
   else
     api_server
+    # Where they are elected, they end without an API server and are started again. Here they would come back to it one resource
+    # after another, for a minute, and whoever tests something else meanwhile would wait for them.
+    signal KILL kube-controller-manager
+    signal KILL kube-scheduler
+    wait_for 10 "the controllers did not end" gone kube-controller-manager
+    wait_for 10 "the scheduler did not end" gone kube-scheduler
+    controllers
   fi
 }
