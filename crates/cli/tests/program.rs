@@ -235,6 +235,46 @@ fn a_term_signal_drains_says_what_was_released_and_ends_with_0() {
 }
 
 #[test]
+fn a_term_signal_that_comes_while_the_settings_are_read_is_not_lost() {
+    const SIGTERM: u32 = 15;
+    let folder = tempfile::tempdir().unwrap();
+    // Whoever reads this waits until somebody writes it.
+    let settings = folder.path().join("settings.yaml");
+    assert_eq!(told(Command::new("mkfifo").arg(&settings)).code, 0);
+    for role in [&["standalone"][..], &["worker", "--broker-url", "redis://127.0.0.1:1"]] {
+        let mut child = tidemill()
+            .current_dir(folder.path())
+            .args(role)
+            .args(["--host", "127.0.0.1", "--port", "0", "--config"])
+            .arg(&settings)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + DEADLINE;
+        let listens = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+            u64::from_str_radix(caught, 16).unwrap() & (1 << (SIGTERM - 1)) != 0
+        };
+        while !listens() {
+            assert!(Instant::now() < deadline, "it does not listen for signals before it reads its settings");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        std::fs::write(&settings, "queue:\n  name: late\n").unwrap();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "{role:?} goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert_eq!(status.code(), Some(0), "{role:?}: {status}");
+    }
+}
+
+#[test]
 fn a_full_log_disk_never_stops_the_queue() {
     let server = Standalone::start(&["--log-file", "/dev/full"]);
     let tasks: Vec<String> = (0..200).map(|number| format!("t{number}=0")).collect();

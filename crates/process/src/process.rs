@@ -32,20 +32,28 @@ pub struct Process {
     pub level: Option<LogLevel>,
 }
 
-/// Resolves the settings, starts runtime, traces and logs, runs `serve` to its end and flushes traces and logs.
+/// Starts the runtime and listens for signals, resolves the settings, starts traces and logs, runs `serve` to its end and flushes
+/// traces and logs.
 pub fn run<F, Fut>(role: Role, args: &SettingArgs, serve: F) -> anyhow::Result<()>
 where
-    F: FnOnce(Settings, Process) -> Fut,
+    F: FnOnce(Settings, Process, Stop) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let stop = Stop::default();
+    // Before all else: the first process of a container is not told of signals that it does not listen for. A pod that is deleted
+    // as soon as it has begun would go on as if nothing were, until it is killed with all that it runs.
+    let _listening = {
+        let _within = runtime.enter();
+        stop.listen()?
+    };
     let config = resolve(role, Vec::new(), args)?;
     let settings = config.settings()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (process, mut telemetry) = {
         let _within = runtime.enter();
         Process::begin(&settings, config.chosen_queue_settings())?
     };
-    let result = runtime.block_on(serve(settings, process));
+    let result = runtime.block_on(serve(settings, process, stop));
     telemetry.end_traces();
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);
     drop(telemetry);

@@ -15,10 +15,8 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Api, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process, stop: Stop) -> anyhow::Result<()> {
     let Process { chosen, metrics, level } = process;
-    let stop = Stop::default();
-    let _listening = stop.listen()?;
     let broker = store::open_shared(&settings.access(), Role::Api, &metrics)?;
     let options = parts::api(&settings, None, level)?;
     let server = store::or_close(Server::bind(options, broker.clone(), metrics).await, &broker).await?;

@@ -52,10 +52,8 @@ fn once(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
-async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process, stop: Stop) -> anyhow::Result<()> {
     let Process { metrics, level, .. } = process;
-    let stop = Stop::default();
-    let _listening = stop.listen()?;
     let options = options(&settings)?;
     let client = client::connect().await.map_err(|error| {
         usage(format!(

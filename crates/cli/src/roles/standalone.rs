@@ -16,11 +16,9 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Standalone, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
+async fn serve(settings: Settings, process: Process, stop: Stop) -> anyhow::Result<()> {
     process::hide();
     let Process { chosen, metrics, level } = process;
-    let stop = Stop::default();
-    let _listening = stop.listen()?;
     let broker = store::open(&settings.access(), &metrics)?;
     let executor = Executor::new(broker.clone(), parts::handlers(&settings)?, options::executor(&settings, true));
     executor.show(&metrics);

@@ -14,8 +14,6 @@ pub fn run(args: &ServerArgs) -> anyhow::Result<()> {
     process::run(Role::Worker, &args.settings, serve)
 }
 
-async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
-    let stop = Stop::default();
-    let _listening = stop.listen()?;
+async fn serve(settings: Settings, process: Process, stop: Stop) -> anyhow::Result<()> {
     worker::serve(&settings, parts::handlers(&settings)?, process, stop).await
 }
