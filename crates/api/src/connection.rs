@@ -18,6 +18,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
+use crate::router::as_problem;
+
 /// How long a request's head may take, the silence before it included: an idle connection ends with it too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stream may stand still in both directions, an answer that nobody reads included. Longer than two of the
@@ -37,12 +39,13 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, closing: Cancellati
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     let peer = stream.peer_addr().ok().map(Peer);
     let io = TokioIo::new(Unstalled::new(stream));
-    let router = router.map_request(move |mut request: Request<Incoming>| {
+    let named = move |mut request: Request<Incoming>| {
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
         request
-    });
+    };
+    let router = router.map_request(named).map_response(as_problem);
     let connection = http.serve_connection(io, TowerToHyperService::new(router)).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state, map_response};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::FutureExt as _;
@@ -78,9 +78,7 @@ fn open() -> OpenApiRouter<App> {
 }
 
 fn dressed(router: Router<App>, app: &App) -> Router {
-    let inner = router.layer(from_fn_with_state(app.clone(), passage)).with_state(app.clone());
-    // The framework adds `Allow` outside of all layers of the router that it belongs to.
-    Router::new().fallback_service(inner).layer(map_response(as_problem))
+    router.layer(from_fn_with_state(app.clone(), passage)).with_state(app.clone())
 }
 
 /// What every request passes on its way. One layer and not three: each would box what it passes on, and copy all below it.
@@ -105,8 +103,9 @@ async fn nothing(request: Request) -> Answer<Response> {
     Err(Problem::new(404, "not-found", "There is nothing here", detail).into())
 }
 
-/// What the framework refuses by itself becomes a problem as well, its headers kept (`Allow`, with 405).
-async fn as_problem(response: Response) -> Response {
+/// What the framework refuses by itself becomes a problem as well, its headers kept (`Allow`, with 405). It adds those outside of
+/// all layers of a router: so this is for what comes out of the whole router.
+pub(crate) fn as_problem(response: Response) -> Response {
     let status = response.status();
     let said = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !(status.is_client_error() || status.is_server_error())
