@@ -64,7 +64,7 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, closing: Cancellati
 struct Unstalled {
     stream: TcpStream,
     moved_at: Instant,
-    /// Fires no later than the stream may be found to stand still: to move it with each byte would cost more than the bytes.
+    /// Moved on only when it fires: with each read and write, that would be a visit to the timers of the runtime.
     limit: Pin<Box<Sleep>>,
 }
 

@@ -7,9 +7,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use server::{Standalone, tidemill, told};
-
-const DEADLINE: Duration = Duration::from_secs(20);
+use server::{Running, Standalone, tidemill, told, until};
 
 #[test]
 fn help_teaches_by_example_and_a_lone_name_is_a_call_for_help() {
@@ -151,11 +149,7 @@ fn the_client_schedules_enqueues_lists_and_controls() {
     assert_eq!(says(&["tasks", "delete", "a"]), "task a deleted\n");
     assert_eq!(says(&["enqueue", "no_such_type", "--id", "odd/id 1", "--retries", "0", "-o", "name"]), "odd/id 1\n");
     says(&["queues", "resume"]);
-    let deadline = Instant::now() + DEADLINE;
-    while says(&["tasks", "--state", "dead", "-o", "name"]) != "odd/id 1\n" {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("it is dead", || says(&["tasks", "--state", "dead", "-o", "name"]) == "odd/id 1\n");
     assert!(says(&["tasks", "get", "odd/id 1"]).contains("unsupported task"));
     assert_eq!(says(&["tasks", "retry", "odd/id 1"]), "task odd/id 1 runs again\n");
 
@@ -223,11 +217,7 @@ fn the_operator_says_what_it_lacks_and_prints_its_definition() {
 fn a_term_signal_drains_says_what_was_released_and_ends_with_0() {
     let server = Standalone::start(&["--set", "app.executor_shutdown_timeout_ms=200"]);
     assert_eq!(told(server.client().args(["schedule", "long=60000"])).code, 0);
-    let deadline = Instant::now() + DEADLINE;
-    while told(server.client().args(["tasks", "--state", "active", "-o", "name"])).out != "long\n" {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("it is active", || told(server.client().args(["tasks", "--state", "active", "-o", "name"])).out == "long\n");
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
     let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
@@ -242,35 +232,18 @@ fn a_term_signal_that_comes_while_the_settings_are_read_is_not_lost() {
     let settings = folder.path().join("settings.yaml");
     assert_eq!(told(Command::new("mkfifo").arg(&settings)).code, 0);
     for role in [&["standalone"][..], &["worker", "--broker-url", "redis://127.0.0.1:1"]] {
-        let mut child = tidemill()
-            .current_dir(folder.path())
-            .args(role)
-            .args(["--host", "127.0.0.1", "--port", "0", "--config"])
-            .arg(&settings)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = Instant::now() + DEADLINE;
-        let listens = || {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mut command = tidemill();
+        command.args(role).args(["--host", "127.0.0.1", "--port", "0", "--config"]).arg(&settings);
+        let mut running = Running(command.current_dir(folder.path()).stderr(Stdio::null()).spawn().unwrap());
+        let status = format!("/proc/{}/status", running.0.id());
+        until("it listens for signals before it has read its settings", || {
+            let status = std::fs::read_to_string(&status).unwrap();
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
             u64::from_str_radix(caught, 16).unwrap() & (1 << (SIGTERM - 1)) != 0
-        };
-        while !listens() {
-            assert!(Instant::now() < deadline, "it does not listen for signals before it reads its settings");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
+        });
+        running.signal();
         std::fs::write(&settings, "queue:\n  name: late\n").unwrap();
-        let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "{role:?} goes on");
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        assert_eq!(status.code(), Some(0), "{role:?}: {status}");
+        assert_eq!(running.ended(), Some(0), "{role:?}");
     }
 }
 
@@ -279,12 +252,10 @@ fn a_full_log_disk_never_stops_the_queue() {
     let server = Standalone::start(&["--log-file", "/dev/full"]);
     let tasks: Vec<String> = (0..200).map(|number| format!("t{number}=0")).collect();
     assert_eq!(told(server.client().arg("schedule").args(&tasks)).code, 0);
-    let deadline = Instant::now() + DEADLINE;
-    while told(server.client().args(["tasks", "--state", "succeeded", "--all", "-o", "name"])).out.lines().count() < 200
-    {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("all have succeeded", || {
+        let succeeded = told(server.client().args(["tasks", "--state", "succeeded", "--all", "-o", "name"]));
+        succeeded.out.lines().count() >= 200
+    });
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log}");
     assert_eq!(log.matches("the log file /dev/full cannot be written").count(), 1, "{log}");
@@ -311,11 +282,8 @@ fn settings_of_a_queue_that_are_set_anew_reach_a_queue_that_is_there_already() {
         (queue["settings"]["retries"].clone(), queue["settings"]["loss_limit"].clone())
     };
     let wait_for = |server: &Standalone, expected: (u64, u64)| {
-        let deadline = Instant::now() + DEADLINE;
-        while retries(server) != (expected.0.into(), expected.1.into()) {
-            assert!(Instant::now() < deadline, "{:?}", retries(server));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let expected = (expected.0.into(), expected.1.into());
+        until(&format!("its settings are {expected:?}"), || retries(server) == expected);
     };
     wait_for(&server, (0, 7));
     let kept = server.stop_keeping().1;
@@ -329,11 +297,7 @@ fn settings_of_a_queue_that_are_set_anew_reach_a_queue_that_is_there_already() {
 fn a_second_signal_ends_at_once() {
     let server = Standalone::start(&[]);
     assert_eq!(told(server.client().args(["schedule", "long=60000"])).code, 0);
-    let deadline = Instant::now() + DEADLINE;
-    while told(server.client().args(["tasks", "--state", "active", "-o", "name"])).out != "long\n" {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("it is active", || told(server.client().args(["tasks", "--state", "active", "-o", "name"])).out == "long\n");
     let begun = Instant::now();
     server.signal();
     server.waits_for("stopping");

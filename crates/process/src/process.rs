@@ -43,16 +43,12 @@ where
     let stop = Stop::default();
     // Before all else: the first process of a container is not told of signals that it does not listen for. A pod that is deleted
     // as soon as it has begun would go on as if nothing were, until it is killed with all that it runs.
-    let _listening = {
-        let _within = runtime.enter();
-        stop.listen()?
-    };
+    let within = runtime.enter();
+    let _listening = stop.listen()?;
     let config = resolve(role, Vec::new(), args)?;
     let settings = config.settings()?;
-    let (process, mut telemetry) = {
-        let _within = runtime.enter();
-        Process::begin(&settings, config.chosen_queue_settings())?
-    };
+    let (process, mut telemetry) = Process::begin(&settings, config.chosen_queue_settings())?;
+    drop(within);
     let result = runtime.block_on(serve(settings, process, stop));
     telemetry.end_traces();
     runtime.shutdown_timeout(RUNTIME_TIMEOUT);

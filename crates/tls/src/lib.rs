@@ -1,5 +1,5 @@
-//! TLS where Tidemill is a client of HTTPS servers, object stores, mail servers and collectors: rustls with ring, whatever
-//! provider the program has chosen for itself, and whom it trusts. The way to Redis has settings of its own.
+//! TLS where Tidemill is a client (of Redis, HTTPS servers, object stores, mail servers, collectors): whom it trusts, and rustls
+//! with ring, whatever provider the program has chosen for itself.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,12 +25,10 @@ pub enum TlsError {
         reason: std::io::Error,
     },
     /// What it holds is not certificates.
-    #[error("the certificate authorities of {} cannot be used: {reason} (see {named_by})", file.display())]
+    #[error("the certificate authorities of {place} cannot be used: {reason}")]
     Unusable {
-        /// The file.
-        file: PathBuf,
-        /// What named it.
-        named_by: &'static str,
+        /// The file and what named it, or what else it was.
+        place: String,
         /// Why.
         reason: String,
     },
@@ -39,8 +37,8 @@ pub enum TlsError {
     Protocol(#[from] rustls::Error),
 }
 
-/// What connections to HTTPS use: the authorities of the file that `SSL_CERT_FILE` names, else the
-/// public ones, which are part of the program, since its image has no store of them.
+/// What connections to HTTPS use: the authorities of the file that `SSL_CERT_FILE` names, else the public ones, which are part of
+/// the program, since its image has no store of them.
 pub fn client_config() -> Result<ClientConfig, TlsError> {
     trusting(environment_file().as_deref())
 }
@@ -70,17 +68,28 @@ fn trusting(file: Option<&Path>) -> Result<ClientConfig, TlsError> {
 }
 
 fn read(file: &Path, named_by: &'static str) -> Result<(Vec<u8>, RootCertStore), TlsError> {
-    let unusable = |reason: String| TlsError::Unusable { file: file.to_owned(), named_by, reason };
     let pem = std::fs::read(file).map_err(|reason| TlsError::Unreadable { file: file.to_owned(), named_by, reason })?;
+    let roots = roots(&pem, &format!("{} (see {named_by})", file.display()))?;
+    Ok((pem, roots))
+}
+
+/// Checks authorities that are given in PEM; `place` says in errors where they are.
+pub fn check(pem: &[u8], place: &str) -> Result<(), TlsError> {
+    roots(pem, place).map(drop)
+}
+
+fn roots(pem: &[u8], place: &str) -> Result<RootCertStore, TlsError> {
+    let unusable = |reason: String| TlsError::Unusable { place: place.to_owned(), reason };
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
+    for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
         roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(unusable("it holds no certificate in PEM".to_owned()));
+        let form = "it holds no certificate in PEM, which has them between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----";
+        return Err(unusable(form.to_owned()));
     }
-    Ok((pem, roots))
+    Ok(roots)
 }
 
 #[cfg(test)]

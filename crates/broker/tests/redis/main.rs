@@ -9,6 +9,7 @@ mod owners;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidemill_broker::conformance::fleet;
 use tidemill_broker::conformance::server::RedisServer;
 use tidemill_broker::redis::RedisBroker;
 use tidemill_broker::{Broker, BrokerError, Exchange, Exchanged, Settled};
@@ -52,6 +53,13 @@ async fn eventually<T, F: Future<Output = Result<T, BrokerError>>>(operation: im
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Waits until so many clients of the server wait for something to pop.
+async fn are_blocked(server: &RedisServer, clients: usize) {
+    let wanted = format!("blocked_clients:{clients}\r\n");
+    let blocked = fleet::eventually(async || server.ask::<String>(&["INFO", "clients"]).await.contains(&wanted));
+    tokio::time::timeout(SOON, blocked).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,24 +140,16 @@ async fn a_clock_that_went_back_keeps_no_lost_worker() {
 async fn a_wake_up_that_nobody_waits_for_any_more_goes_to_another_process() {
     let server = RedisServer::start();
     let (left, stays) = (broker(&server.url()).await, broker(&server.url()).await);
-    let blocked = |clients: &'static str| {
-        let server = &server;
-        async move {
-            while !server.ask::<String>(&["INFO", "clients"]).await.contains(clients) {
-                tokio::task::yield_now().await;
-            }
-        }
-    };
     let queue_left = queue();
     tokio::select! {
         _ = left.wait(&queue_left, SOON) => panic!("there is nothing to do"),
-        () = blocked("blocked_clients:1") => {}
+        () = are_blocked(&server, 1) => {}
     }
     let waits = {
         let stays = Arc::clone(&stays);
         tokio::spawn(async move { stays.wait(&queue(), SOON).await })
     };
-    tokio::time::timeout(SOON, blocked("blocked_clients:2")).await.unwrap();
+    are_blocked(&server, 2).await;
     let asked = Instant::now();
     stays.enqueue(&queue(), &tasks(&["a"]), RequestId([1; 8])).await.unwrap();
     waits.await.unwrap().unwrap();

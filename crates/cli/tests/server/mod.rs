@@ -37,9 +37,43 @@ pub(crate) fn told(command: &mut Command) -> End {
     End { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }
 
+/// Waits until something is so; `what` says in a failure what did not come about.
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A process, killed when it is dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    /// Sends SIGTERM.
+    pub(crate) fn signal(&self) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end. The exit code.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        until("the process has ended", || self.0.try_wait().unwrap().is_some());
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.try_wait().is_ok_and(|status| status.is_none()) {
+            self.0.kill().and_then(|()| self.0.wait()).unwrap();
+        }
+    }
+}
+
 /// A running `tidemill standalone`.
 pub(crate) struct Standalone {
-    child: Child,
+    running: Running,
     url: String,
     log: Option<JoinHandle<String>>,
     folder: TempDir,
@@ -54,14 +88,15 @@ impl Standalone {
     /// The same of a command that runs [`tidemill`] in its own way.
     pub(crate) fn start_with(mut tidemill: Command, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = tidemill
+        let child = tidemill
             .current_dir(folder.path())
             .args(["standalone", "--host", "127.0.0.1", "--port", "0", "--log-format", "json"])
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Running(child);
+        let stderr = BufReader::new(running.0.stderr.take().unwrap());
         let (url_in, url) = mpsc::channel();
         let log = std::thread::spawn(move || {
             let mut log = String::new();
@@ -77,7 +112,7 @@ impl Standalone {
             log
         });
         let url = url.recv_timeout(DEADLINE).expect("the server says where it is");
-        Self { child, url, log: Some(log), folder }
+        Self { running, url, log: Some(log), folder }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -97,17 +132,14 @@ impl Standalone {
 
     /// Sends SIGTERM.
     pub(crate) fn signal(&self) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.running.signal();
     }
 
     /// Waits until a line of the log holds `text`.
     pub(crate) fn waits_for(&self, text: &str) {
-        let deadline = Instant::now() + DEADLINE;
-        while !std::fs::read_to_string(self.folder().join("logs.txt")).is_ok_and(|log| log.contains(text)) {
-            assert!(Instant::now() < deadline, "the log never said {text:?}");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until(&format!("the log says {text:?}"), || {
+            std::fs::read_to_string(self.folder().join("logs.txt")).is_ok_and(|log| log.contains(text))
+        });
     }
 
     /// Sends SIGTERM and waits. The exit code and all that it logged.
@@ -119,23 +151,8 @@ impl Standalone {
     /// The same, and the folder, so that another may go on in it.
     pub(crate) fn stop_keeping(mut self) -> ((Option<i32>, String), TempDir) {
         self.signal();
-        let deadline = Instant::now() + DEADLINE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "the server did not end");
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        let code = self.running.ended();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
-        ((status.code(), self.log.take().unwrap().join().unwrap()), folder)
-    }
-}
-
-impl Drop for Standalone {
-    fn drop(&mut self) {
-        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
-            self.child.kill().and_then(|()| self.child.wait()).unwrap();
-        }
+        ((code, self.log.take().unwrap().join().unwrap()), folder)
     }
 }
