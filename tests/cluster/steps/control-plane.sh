@@ -89,8 +89,7 @@ running() { [ -n "$(daemons kube-apiserver)" ]; }
 
 api_down() {
   running || die "the API server is not up"
-  signal KILL kube-apiserver
-  wait_for 10 "the API server did not end" gone kube-apiserver
+  kill_off kube-apiserver
 }
 
 api_pause() {
@@ -107,10 +106,8 @@ api_up() {
     api_server
     # Where they are elected, they end without an API server and are started again. Here they would come back to it one resource
     # after another, for a minute, and whoever tests something else meanwhile would wait for them.
-    signal KILL kube-controller-manager
-    signal KILL kube-scheduler
-    wait_for 10 "the controllers did not end" gone kube-controller-manager
-    wait_for 10 "the scheduler did not end" gone kube-scheduler
+    kill_off kube-controller-manager
+    kill_off kube-scheduler
     controllers
   fi
 }

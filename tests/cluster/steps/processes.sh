@@ -47,4 +47,10 @@ wait_for() {
   done
 }
 
+# kill_off NAME: kills the processes that run NAME, and waits for their end
+kill_off() {
+  signal KILL "$1"
+  wait_for 10 "$1 did not end" gone "$1"
+}
+
 gone() { [ -z "$(daemons "$@")" ]; }
